@@ -11,7 +11,6 @@ import shutil
 import sys
 from pathlib import Path
 
-import google.rpc
 import grpc_tools
 from grpc_tools import protoc
 
@@ -28,10 +27,9 @@ def sources() -> list[Path]:
 
 
 def includes() -> list[str]:
-    """Folders that imports are found in: ours, protobuf's own, and that of google/rpc."""
+    """Folders that imports are found in: ours, with google/rpc in it, and protobuf's own."""
     bundled = Path(grpc_tools.__file__).parent / "_proto"
-    common = Path(google.rpc.__path__[0]).parent.parent
-    return [f"-I{PROTO}", f"-I{bundled}", f"-I{common}"]
+    return [f"-I{PROTO}", f"-I{bundled}"]
 
 
 def plugin(name: str) -> str:
