@@ -26,9 +26,9 @@ setup: ## Build .venv from the lock, the stubs, the kernels (nothing to do: unde
 	@.ci/setup
 
 .PHONY: run
-run: setup ## Start a server on loopback; more flags in RUN_ARGS
+run: setup ## Start a server on loopback, data in var/run; more flags in RUN_ARGS
 	@mkdir -p var
-	$(BIN)/holdfast serve $(RUN_ARGS)
+	$(BIN)/holdfast serve --data var/run $(RUN_ARGS)
 
 .PHONY: demo
 demo: setup ## Real retail data through a real server, killed in the middle; DEMO_ARGS
