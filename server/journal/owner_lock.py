@@ -1,0 +1,39 @@
+"""One writer per journal file: an operating system lock that dies with its process.
+
+The lock is a convenience for people (two servers started on one file by mistake get a clear
+sentence). Safety does not rest on it: the journal compares ids at every append.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from server.journal.errors import JournalOwned, JournalRefused
+
+
+class OwnerLock:
+    """Holds ``<journal>.lock`` from `__init__` until `release` or the end of the process."""
+
+    def __init__(self, path: Path, holder: str) -> None:
+        """Take the lock and note `holder` in the file. Raises JournalOwned naming the owner."""
+        try:
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        except OSError as error:
+            raise JournalRefused(f"{path}: {error.strerror}; make it writable") from error
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            owner = os.pread(self._descriptor, 256, 0).decode(errors="replace").strip()
+            os.close(self._descriptor)
+            raise JournalOwned(
+                f"{path} is held by {owner or 'another process'}; stop that one first, "
+                "or give this server a journal of its own"
+            ) from None
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, f"{holder}\n".encode(), 0)
+
+    def release(self) -> None:
+        """Give it back. The file stays: removing it would let two processes lock two files."""
+        os.close(self._descriptor)
