@@ -1,0 +1,330 @@
+"""The ledger's one step, compiled: apply commands in order and write their outcomes.
+
+Invariants
+1. Each command that is not a replay uses exactly one revision, refused or not.
+2. A request's answer is remembered in the same step as its effect.
+3. Requests of an atomic group (``header.amount`` counts them down to 1) all stand or none does.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine import allowances, commands, outcomes, revise, settle, stock, supply, tables
+from engine.compiled import kernel
+from engine.create import create, uncreate
+from engine.names import define_group, define_name, find_name
+from engine.requests import find_request, fingerprint_of, recall, remember
+
+NONE = tables.NONE
+OK = outcomes.OK
+REPLAYED = outcomes.REPLAYED
+_ZERO = np.uint64(0)
+DETAILS_PER_COMMAND = 1024  # room a command may need besides two details a line
+
+
+@kernel
+def _define_names(
+    st: Any,
+    header: Any,
+    lines: NDArray[np.void],
+    first: int,
+    text: NDArray[np.uint8],
+    text_at: int,
+    outcome: Any,
+    details: NDArray[np.void],
+    detail_at: int,
+) -> int:
+    at = detail_at
+    for i in range(first, first + header.line_count):
+        line = lines[i]
+        stop = text_at + line.text_bytes
+        row = define_name(st, np.int64(line.policy), line.sku_key, text, text_at, stop)
+        text_at = stop
+        if row < 0:
+            outcome.code = -row
+            detail = details[at]
+            detail.kind = outcomes.LINE_ERROR
+            detail.line = line.line
+            detail.position = NONE
+            detail.code = -row
+            detail.time_ms = i - first
+            return 1
+        outcome.affected += 1
+    return at - detail_at
+
+
+@kernel
+def _set_node_frozen(st: Any, line: Any, outcome: Any) -> None:
+    node = find_name(st, commands.NODE, line.node_key)
+    if node < 0:
+        outcome.code = outcomes.NODE_NOT_FOUND
+        return
+    if line.quantity:
+        st.names[node].flags |= tables.NODE_IS_FROZEN
+    else:
+        st.names[node].flags &= ~np.uint8(tables.NODE_IS_FROZEN)
+    outcome.affected = node
+
+
+@kernel
+def _dispatch(
+    st: Any,
+    header: Any,
+    fingerprint: np.uint64,
+    lines: NDArray[np.void],
+    first: int,
+    text: NDArray[np.uint8],
+    text_at: int,
+    outcome: Any,
+    details: NDArray[np.void],
+    at: int,
+) -> int:
+    """Apply one command. Fills `outcome`; returns the number of details written."""
+    kind = header.kind
+    if kind == commands.CREATE:
+        return create(
+            st, header, fingerprint, lines, first, text, text_at, outcome, details, at
+        )
+    if kind == commands.CONFIRM:
+        return settle.confirm(st, header, lines, first, outcome, details, at)
+    if kind == commands.CANCEL:
+        return settle.cancel(st, header, lines, first, outcome, details, at)
+    if kind == commands.EXPIRE:
+        settle.expire(st, header.amount, outcome)
+        return 0
+    if kind == commands.EXTEND:
+        return settle.extend(st, header, outcome, details, at)
+    if kind == commands.FULFILL:
+        return settle.fulfill(st, header, lines, first, outcome, details, at)
+    if kind == commands.RETURN:
+        return settle.return_units(st, header, lines, first, outcome, details, at)
+    if kind == commands.REVISE:
+        return revise.revise(st, header, lines, first, outcome, details, at)
+    if kind == commands.REASSIGN:
+        return revise.reassign(st, header, lines, first, outcome, details, at)
+    if kind == commands.COUNT or kind == commands.ADJUST or kind == commands.WITHHOLD:
+        return stock.apply_lines(st, header, lines, first, outcome, details, at)
+    # What follows is rare, and its lines' text comes after the four of the header.
+    text_of_header = np.int64(header.reservation_bytes) + header.owner_bytes
+    text_of_header += np.int64(header.actor_bytes) + header.reference_bytes
+    lines_text_at = text_at + text_of_header
+    if kind == commands.DEFINE_NAMES:
+        return _define_names(st, header, lines, first, text, lines_text_at, outcome, details, at)
+    if kind == commands.TRANSFER:
+        return supply.transfer(
+            st, header, lines, first, text, lines_text_at, outcome, details, at
+        )
+    if kind == commands.UPSERT_SUPPLY:
+        line = lines[first]
+        return supply.upsert_supply(st, line, text, lines_text_at, outcome, details, at)
+    if kind == commands.RECEIVE_SUPPLY:
+        return supply.receive_supply(st, header, lines[first], outcome, details, at)
+    if kind == commands.CANCEL_SUPPLY:
+        return supply.cancel_supply(st, lines[first], outcome, details, at)
+    if kind == commands.SET_BACKORDER_LIMIT:
+        return supply.set_backorder_limit(st, lines[first], outcome)
+    if kind == commands.SET_CAPACITY:
+        allowances.set_capacity(st, lines[first], text, lines_text_at, outcome)
+    elif kind == commands.SET_CHANNEL_FENCE:
+        allowances.set_channel_fence(st, lines[first], outcome)
+    elif kind == commands.SET_PURCHASE_LIMIT:
+        allowances.set_purchase_limit(st, lines[first], outcome)
+    elif kind == commands.SET_NODE_FROZEN:
+        _set_node_frozen(st, lines[first], outcome)
+    elif kind == commands.DEFINE_GROUP:
+        stop = text_at + header.text_bytes
+        outcome.code = define_group(
+            st,
+            header.channel_key,
+            text,
+            lines_text_at,
+            stop,
+            lines,
+            first,
+            np.int64(header.line_count),
+        )
+    return 0
+
+
+@kernel
+def _clear(outcome: Any, header: Any, revision: int, now_ms: int) -> None:
+    outcome.code = OK
+    outcome.flags = 0
+    outcome.state = 0
+    outcome.kind = header.kind
+    outcome.reserved = 0
+    outcome.detail_count = 0
+    outcome.reservation = NONE
+    outcome.revision = revision
+    outcome.now_ms = now_ms
+    outcome.create_ms = 0
+    outcome.expire_ms = 0
+    outcome.update_ms = 0
+    outcome.etag = 0
+    outcome.reservation_hi = _ZERO
+    outcome.reservation_lo = _ZERO
+    outcome.affected = 0
+
+
+@kernel
+def _keep_reference(st: Any, header: Any, text: NDArray[np.uint8], text_at: int) -> None:
+    st.meta[0].reference_bytes = header.reference_bytes
+    at = text_at + header.reservation_bytes + header.owner_bytes + header.actor_bytes
+    for i in range(header.reference_bytes):
+        st.reference[i] = text[at + i]
+
+
+@kernel
+def _abort_group(
+    st: Any,
+    headers: NDArray[np.void],
+    out: NDArray[np.void],
+    group_first: int,
+    failed: int,
+) -> None:
+    """Undo the requests of an atomic group that came before the one refused."""
+    for j in range(failed - 1, group_first - 1, -1):
+        if out[j].code == OK and not out[j].flags & REPLAYED:
+            uncreate(st, np.int64(out[j].reservation))
+            out[j].code = outcomes.BATCH_ABORTED
+            out[j].state = 0
+            out[j].reservation = NONE
+            out[j].affected = out[j].detail_count  # until `_remember_group` closes the gap
+            out[j].detail_count = 0
+
+
+@kernel
+def _remember_group(
+    st: Any,
+    headers: NDArray[np.void],
+    lines: NDArray[np.void],
+    text: NDArray[np.uint8],
+    out: NDArray[np.void],
+    details: NDArray[np.void],
+    group_first: int,
+    group: int,
+    detail_first: int,
+    detail_stop: int,
+    line_stop: int,
+    text_stop: int,
+) -> int:
+    """Remember an atomic group's answers once all are known, closing the gaps that aborted
+    requests left among the details; the place after the last detail."""
+    line = line_stop
+    text_at = text_stop
+    for j in range(group_first, group_first + group):
+        line -= headers[j].line_count
+        text_at -= headers[j].text_bytes
+    read = detail_first
+    write = detail_first
+    for j in range(group_first, group_first + group):
+        header = headers[j]
+        outcome = out[j]
+        # An aborted request was written with its takes; its place is known from the next one's.
+        kept = np.int64(outcome.detail_count)
+        written = np.int64(outcome.affected) if outcome.code == outcomes.BATCH_ABORTED else kept
+        for k in range(kept):
+            details[write + k] = details[read + k]
+        if outcome.code == outcomes.BATCH_ABORTED:
+            outcome.affected = 0
+        keyed = header.request_hi != _ZERO or header.request_lo != _ZERO
+        if keyed and not outcome.flags & REPLAYED and outcome.code != outcomes.REQUEST_ID_REUSED:
+            fingerprint = fingerprint_of(header, lines, line, text, text_at)
+            remember(
+                st, header.request_hi, header.request_lo, fingerprint, outcome, details, write
+            )
+        read += written
+        write += kept
+        line += header.line_count
+        text_at += header.text_bytes
+    return write
+
+
+@kernel
+def apply_columns(
+    st: Any,
+    headers: NDArray[np.void],
+    lines: NDArray[np.void],
+    text: NDArray[np.uint8],
+    cursor: NDArray[np.int64],
+    out: NDArray[np.void],
+    details: NDArray[np.void],
+) -> None:
+    """Apply commands from ``cursor`` = (command, line, text byte, detail) on.
+
+    Stops early when the details left might not suffice for the next command or atomic group, or at
+    a command that is not the kernel's (documents); the cursor then says where.
+    """
+    meta = st.meta[0]
+    i = cursor[0]
+    first = cursor[1]
+    text_at = cursor[2]
+    at = cursor[3]
+    while i < headers.shape[0]:
+        if headers[i].kind >= commands.PUT_DOCUMENT:
+            break
+        group = max(np.int64(1), headers[i].amount) if headers[i].kind == commands.CREATE else 1
+        group = min(group, headers.shape[0] - i)
+        needed = np.int64(0)
+        for j in range(i, i + group):
+            needed += 2 * np.int64(headers[j].line_count) + DETAILS_PER_COMMAND
+        if details.shape[0] - at < needed:
+            break
+        group_first = i
+        group_detail = at
+        refused = False
+        for j in range(i, i + group):
+            header = headers[j]
+            outcome = out[j]
+            _clear(outcome, header, meta.revision, meta.now_ms)
+            keyed = header.request_hi != _ZERO or header.request_lo != _ZERO
+            fingerprint = fingerprint_of(header, lines, first, text, text_at)
+            known = -1
+            if keyed:
+                known = find_request(st, header.request_hi, header.request_lo)
+            if known >= 0:
+                outcome.detail_count = recall(st, known, fingerprint, outcome, details, at)
+            elif refused:
+                meta.revision += 1
+                outcome.revision = meta.revision
+                outcome.code = outcomes.BATCH_ABORTED
+            else:
+                _keep_reference(st, header, text, text_at)
+                outcome.detail_count = _dispatch(
+                    st,
+                    header,
+                    fingerprint,
+                    lines,
+                    first,
+                    text,
+                    text_at,
+                    outcome,
+                    details,
+                    at,
+                )
+                meta.revision += 1
+                outcome.revision = meta.revision
+                if group > 1 and outcome.code != OK:
+                    refused = True
+                    _abort_group(st, headers, out, group_first, j)
+                elif keyed and group == 1:
+                    remember(
+                        st, header.request_hi, header.request_lo, fingerprint, outcome, details, at
+                    )
+            at += outcome.detail_count
+            first += header.line_count
+            text_at += header.text_bytes
+        if group > 1:
+            at = _remember_group(
+                st, headers, lines, text, out, details, group_first, group, group_detail, at,
+                first, text_at,
+            )
+        i += group
+    cursor[0] = i
+    cursor[1] = first
+    cursor[2] = text_at
+    cursor[3] = at

@@ -1,0 +1,241 @@
+"""The ledger's state: every table, how much room each has, and how to save and restore it.
+
+`State` owns the arrays; the kernels get them as one `engine.view.Tables`. Nothing here decides anything.
+
+Invariants (checked by `engine.invariants`)
+1. Arrays are never reallocated, so a view taken once stays valid.
+2. The used part of every table, `meta` included, is all there is: `restore(sections())` gives a
+   state with the same hash and the same future.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine import commands, limits, outcomes, tables
+from engine.ids import ID_BYTES
+from engine.view import Tables
+
+_ID_BYTES_MAX = 64
+CHANGED_MAX = 1 << 20
+SCRATCH_MAX = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """Rows each table has room for. Unused rows cost address space, not memory."""
+
+    positions: int = 1 << 24
+    names: int = 1 << 24
+    name_bytes: int = 1 << 29
+    group_members: int = 1 << 20
+    reservations: int = 1 << 22
+    takes: int = 1 << 24
+    supplies: int = 1 << 20
+    requests: int = 1 << 22
+    reply_details: int = 1 << 24
+    movements: int = 1 << 22
+
+    @staticmethod
+    def small() -> Capacity:
+        """Room enough for a test, small enough to fill."""
+        return Capacity(
+            positions=1 << 14,
+            names=1 << 14,
+            name_bytes=1 << 18,
+            group_members=1 << 10,
+            reservations=1 << 12,
+            takes=1 << 14,
+            supplies=1 << 10,
+            requests=1 << 13,
+            reply_details=1 << 15,
+            movements=1 << 14,
+        )
+
+
+def _slots(rows: int) -> int:
+    """Slots of an index over `rows` rows: a power of two at least 1.5 times as many."""
+    return 1 << max(4, (rows + rows // 2 - 1).bit_length())
+
+
+def _allocate(capacity: Capacity) -> dict[str, NDArray[Any]]:
+    c = capacity
+    shape: list[tuple[str, Any, Any]] = [
+        ("meta", 1, tables.META),
+        ("names", c.names, tables.NAME),
+        ("name_text", c.name_bytes, np.uint8),
+        ("name_index", _slots(c.names), np.uint64),
+        ("group_members", c.group_members, np.int32),
+        ("positions", c.positions, tables.POSITION),
+        ("position_index", _slots(c.positions), np.uint64),
+        ("supplies", c.supplies, tables.SUPPLY_ROW),
+        ("supply_index", _slots(c.supplies), np.uint64),
+        ("reservations", c.reservations, tables.RESERVATION),
+        ("id_text", (c.reservations, _ID_BYTES_MAX), np.uint8),
+        ("owner_text", (c.reservations, _ID_BYTES_MAX), np.uint8),
+        ("reservation_index", _slots(c.reservations), np.uint64),
+        ("owner_index", _slots(c.reservations), np.uint64),
+        ("takes", c.takes, tables.TAKE_ROW),
+        ("heap", c.reservations, tables.HEAP),
+        ("movements", c.movements, tables.MOVEMENT),
+        ("movement_text", (c.movements, _ID_BYTES_MAX), np.uint8),
+        ("reference", _ID_BYTES_MAX, np.uint8),
+        ("requests", c.requests, tables.REQUEST),
+        ("request_outcomes", c.requests, outcomes.OUTCOME),
+        ("request_index", _slots(c.requests), np.uint64),
+        ("reply_details", c.reply_details, outcomes.DETAIL),
+        ("changed", CHANGED_MAX, np.int32),
+        ("header", 1, commands.HEADER),
+        ("line_rows", limits.rows_per_ingest_chunk_max, np.int32),
+        ("line_moves", limits.rows_per_ingest_chunk_max, np.int64),
+        ("made_id", ID_BYTES, np.uint8),
+        ("scratch", SCRATCH_MAX, tables.SCRATCH),
+    ]
+    return {name: np.zeros(size, dtype) for name, size, dtype in shape}
+
+
+class State:
+    """One ledger: its arrays by name, and its documents."""
+
+    def __init__(self, capacity: Capacity, arrays: dict[str, NDArray[Any]]) -> None:
+        self.capacity = capacity
+        self.arrays = arrays
+        self.meta = arrays["meta"]
+        self.names = arrays["names"]
+        self.name_text = arrays["name_text"]
+        self.positions = arrays["positions"]
+        self.supplies = arrays["supplies"]
+        self.reservations = arrays["reservations"]
+        self.takes = arrays["takes"]
+        self.movements = arrays["movements"]
+        self.changed = arrays["changed"]
+        self.documents: dict[tuple[int, str], tuple[bytes, int]] = {}
+        self.tables = Tables(arrays)
+
+    @staticmethod
+    def create(capacity: Capacity | None = None, *, ledger_seed: int = 0) -> State:
+        """An empty ledger. `ledger_seed` keeps the ids made by two ledgers apart."""
+        capacity = capacity or Capacity()
+        arrays = _allocate(capacity)
+        meta = arrays["meta"][0]
+        meta["ledger_seed"] = ledger_seed
+        for name in (
+            "supply_free",
+            "reservation_free",
+            "take_free",
+            "terminal_oldest",
+            "terminal_newest",
+        ):
+            meta[name] = tables.NONE
+        return State(capacity, arrays)
+
+    @property
+    def revision(self) -> int:
+        """Sequence number of the last command applied."""
+        return int(self.meta["revision"][0])
+
+    @property
+    def now_ms(self) -> int:
+        """Ledger time in milliseconds; never goes back."""
+        return int(self.meta["now_ms"][0])
+
+    def _used(self) -> dict[str, int]:
+        """Rows (from the first) of each table that hold something."""
+        meta = self.meta[0]
+        c = self.capacity
+        return {
+            "meta": 1,
+            "names": int(meta["name_count"]),
+            "name_text": int(meta["name_bytes"]),
+            "group_members": int(meta["group_member_count"]),
+            "positions": int(meta["position_count"]),
+            "supplies": int(meta["supply_count"]),
+            "reservations": int(meta["reservation_high"]),
+            "id_text": int(meta["reservation_high"]),
+            "owner_text": int(meta["reservation_high"]),
+            "takes": int(meta["take_high"]),
+            "heap": int(meta["heap_count"]),
+            "movements": min(int(meta["movement_next"]), c.movements),
+            "movement_text": min(int(meta["movement_next"]), c.movements),
+            "requests": min(int(meta["request_next"]), c.requests),
+            "request_outcomes": min(int(meta["request_next"]), c.requests),
+            "reply_details": min(int(meta["detail_next"]), c.reply_details),
+        }
+
+    def sections(self) -> list[tuple[str, NDArray[Any]]]:
+        """Views of the used part of every table in a fixed order; then the documents.
+
+        Indices are not among them: they are rebuilt, and their layout is no part of the state.
+        """
+        sections: list[tuple[str, NDArray[Any]]] = [
+            (name, self.arrays[name][:rows]) for name, rows in self._used().items()
+        ]
+        sections.append(("documents", self._documents_to_bytes()))
+        return sections
+
+    @staticmethod
+    def restore(capacity: Capacity, sections: Iterable[tuple[str, NDArray[Any]]]) -> State:
+        """The state whose `sections` these are.
+
+        Raises ValueError when a section is unknown, missing, or larger than `capacity`, or when
+        a table that wraps around was saved with another capacity.
+        """
+        from engine.reindex import rebuild_indices
+
+        state = State.create(capacity)
+        saved_rows: dict[str, int] = {}
+        for name, rows in sections:
+            saved_rows[name] = len(rows)
+            if name == "documents":
+                state._documents_from_bytes(rows.tobytes())
+                continue
+            if name not in state.arrays:
+                raise ValueError(f"snapshot section {name!r} is unknown to this version")
+            table = state.arrays[name]
+            if len(rows) > len(table):
+                raise ValueError(
+                    f"snapshot section {name!r} has {len(rows)} rows, capacity is {len(table)}"
+                )
+            table[: len(rows)] = rows.reshape((len(rows), *table.shape[1:]))
+        missing = set(state._used()) - set(saved_rows)
+        if missing:
+            raise ValueError(f"snapshot lacks the sections {sorted(missing)}")
+        for name, rows_used in state._used().items():
+            if rows_used > len(state.arrays[name]):
+                raise ValueError(f"snapshot section {name!r} says {rows_used} rows, more than fit")
+        for name, written in (
+            ("movements", "movement_next"),
+            ("requests", "request_next"),
+            ("reply_details", "detail_next"),
+        ):
+            if state.meta[written][0] > saved_rows[name] != len(state.arrays[name]):
+                raise ValueError(
+                    f"snapshot section {name!r} wraps at {saved_rows[name]} rows; "
+                    f"start with that capacity, not {len(state.arrays[name])}"
+                )
+        rebuild_indices(state.tables)
+        return state
+
+    def _documents_to_bytes(self) -> NDArray[np.uint8]:
+        parts = []
+        for (kind, name), (body, revision) in sorted(self.documents.items()):
+            text = name.encode()
+            parts.append(struct.pack("<IIIQ", kind, len(text), len(body), revision))
+            parts += [text, body]
+        return np.frombuffer(b"".join(parts), np.uint8)
+
+    def _documents_from_bytes(self, buffer: bytes) -> None:
+        at = 0
+        while at < len(buffer):
+            kind, text_bytes, body_bytes, revision = struct.unpack_from("<IIIQ", buffer, at)
+            at += 20
+            name = buffer[at : at + text_bytes].decode()
+            at += text_bytes
+            self.documents[(kind, name)] = (buffer[at : at + body_bytes], revision)
+            at += body_bytes
