@@ -23,10 +23,10 @@ from engine.hashing import key_of
 from engine.state import Capacity, State
 
 
-def _one(kind: int, **line: int) -> CommandBatch:
+def _one(command: int, **line: int) -> CommandBatch:
     headers = np.zeros(1, commands.HEADER)
     lines = np.zeros(1, commands.LINE)
-    headers["kind"] = kind
+    headers["kind"] = command
     headers["line_count"] = 1
     headers["fill_policy"] = commands.ALL_OR_NONE
     for field, value in line.items():
