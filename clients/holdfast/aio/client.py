@@ -1,0 +1,281 @@
+"""The client for asyncio. One for each event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import AsyncIterator, Iterable
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import grpc
+from grpc import aio
+
+import holdfast.calls.admin as admin_calls
+import holdfast.calls.availability as availability_calls
+import holdfast.calls.capacities as capacity_calls
+import holdfast.calls.health as health_calls
+import holdfast.calls.inventory as inventory_calls
+import holdfast.calls.network as network_calls
+import holdfast.calls.reservations as reservation_calls
+import holdfast.calls.supplies as supply_calls
+from holdfast.aio.exchange import Exchange
+from holdfast.aio.failing import failure_of
+from holdfast.aio.ingest import ingest
+from holdfast.aio.resources import Resources
+from holdfast.aio.watch import Watch
+from holdfast.binding import Awaiting, AwaitingPages
+from holdfast.calls.call import Call, Method
+from holdfast.calls.feed import ChunkResult, FeedChunk
+from holdfast.calls.paging import Pages
+from holdfast.channels import ChannelPool, Tls
+from holdfast.errors import CallCancelled, DeadlineExceeded, HoldfastError, Unavailable
+from holdfast.failures import Failure
+from holdfast.retry import Patience, RetryPolicy
+from holdfast.settings import (
+    SLOW_TIMEOUT_S_DEFAULT,
+    TIMEOUT_S_DEFAULT,
+    settings_of,
+)
+from holdfast.throttle import Throttle
+from holdfast.times import Span, seconds_of
+from holdfast.values.inventory import ShortfallPolicy
+from holdfast.values.network import (
+    Carrier,
+    CarrierService,
+    Channel,
+    Item,
+    Node,
+    NodeGroup,
+    RoutingRules,
+)
+
+T = TypeVar("T")
+
+
+class Client:
+    """Talks to a Holdfast server from asyncio; the methods of `holdfast.Client`, awaited.
+
+    ::
+
+        async with holdfast.aio.Client("127.0.0.1:7420") as client:
+            reservation = await client.reserve([("SKU-1", "WH-1", 2)], owner="cart-17", ttl=900)
+            await client.confirm(reservation.reservation_id)
+
+    `target` is HOST:PORT; None: HOLDFAST_TARGET, or port 7420 of this machine. Every call ends
+    within `timeout` seconds (`slow_timeout` for the few that move much), retries included; writes
+    bear one request_id over all attempts. `channels` is the number of connections. `throttle`
+    holds calls back while the server turns most of them away.
+    """
+
+    def __init__(
+        self,
+        target: str | None = None,
+        *,
+        tls: Tls | None = None,
+        timeout: Span = TIMEOUT_S_DEFAULT,
+        slow_timeout: Span = SLOW_TIMEOUT_S_DEFAULT,
+        channels: int = 1,
+        retry: RetryPolicy | None = None,
+        throttle: Throttle | None = None,
+        metadata: Iterable[tuple[str, str]] = (),
+        _patience: Patience | None = None,
+    ) -> None:
+        self._settings = settings_of(
+            target,
+            tls=tls,
+            timeout=timeout,
+            slow_timeout=slow_timeout,
+            channels=channels,
+            retry=retry,
+            throttle=throttle,
+            metadata=tuple(metadata),
+            patience=_patience,
+        )
+        self._sleep = asyncio.sleep
+        address = self._settings.address
+        credentials = address.tls.credentials() if address.tls else None
+
+        def open_channel() -> aio.Channel:
+            if credentials:
+                return aio.secure_channel(address.target, credentials, address.options())
+            return aio.insecure_channel(address.target, address.options())
+
+        # Channels belong to the running event loop, which need not run yet.
+        self._open_pool = functools.cache(lambda: ChannelPool(channels, open_channel))
+        self.nodes: Resources[Node] = Resources(self, network_calls.NODES)
+        self.node_groups: Resources[NodeGroup] = Resources(self, network_calls.NODE_GROUPS)
+        self.items: Resources[Item] = Resources(self, network_calls.ITEMS)
+        self.carriers: Resources[Carrier] = Resources(self, network_calls.CARRIERS)
+        self.carrier_services: Resources[CarrierService] = Resources(
+            self, network_calls.CARRIER_SERVICES
+        )
+        self.channels: Resources[Channel] = Resources(self, network_calls.CHANNELS)
+        self.routing_rules: Resources[RoutingRules] = Resources(self, network_calls.ROUTING_RULES)
+
+    @property
+    def target(self) -> str:
+        """The server's address."""
+        return self._settings.address.target
+
+    reserve = Awaiting(reservation_calls.reserve)
+    batch_reserve = Awaiting(reservation_calls.batch_reserve)
+    bulk_reserve = Awaiting(reservation_calls.bulk_reserve)
+    get = Awaiting(reservation_calls.get)
+    list = AwaitingPages(reservation_calls.list_)
+    confirm = Awaiting(reservation_calls.confirm)
+    cancel = Awaiting(reservation_calls.cancel)
+    extend = Awaiting(reservation_calls.extend)
+    revise = Awaiting(reservation_calls.revise)
+    reassign = Awaiting(reservation_calls.reassign)
+    fulfill = Awaiting(reservation_calls.fulfill)
+    return_ = Awaiting(reservation_calls.return_)
+
+    availability = Awaiting(availability_calls.availability)
+
+    position = Awaiting(inventory_calls.position)
+    positions = AwaitingPages(inventory_calls.positions)
+    adjust = Awaiting(inventory_calls.adjust)
+    count = Awaiting(inventory_calls.count)
+    transfer = Awaiting(inventory_calls.transfer)
+    withhold = Awaiting(inventory_calls.withhold)
+    movements = AwaitingPages(inventory_calls.movements)
+    verify = Awaiting(inventory_calls.verify)
+
+    upsert_supply = Awaiting(supply_calls.upsert_supply)
+    receive_supply = Awaiting(supply_calls.receive_supply)
+    cancel_supply = Awaiting(supply_calls.cancel_supply)
+    supplies = AwaitingPages(supply_calls.supplies)
+    set_backorder_limit = Awaiting(supply_calls.set_backorder_limit)
+
+    set_capacity = Awaiting(capacity_calls.set_capacity)
+    capacities = AwaitingPages(capacity_calls.capacities)
+    set_channel_fence = Awaiting(capacity_calls.set_channel_fence)
+    channel_fences = AwaitingPages(capacity_calls.channel_fences)
+    set_purchase_limit = Awaiting(capacity_calls.set_purchase_limit)
+
+    status = Awaiting(admin_calls.status)
+    create_snapshot = Awaiting(admin_calls.create_snapshot)
+    freeze_node = Awaiting(admin_calls.freeze_node)
+    unfreeze_node = Awaiting(admin_calls.unfreeze_node)
+    drain = Awaiting(admin_calls.drain)
+    health = Awaiting(health_calls.health)
+
+    def watch(
+        self,
+        skus: Iterable[str] | str = (),
+        *,
+        nodes: Iterable[str] = (),
+        node_groups: Iterable[str] = (),
+        channel: str = "",
+        thresholds: Iterable[int] = (),
+        thresholds_only: bool = False,
+        resume_token: str = "",
+    ) -> Watch:
+        """Iterate over what changes: first a snapshot, then every change and threshold crossing.
+
+        It comes back by itself after a break, with its token: nothing missed, nothing twice. When
+        its place is no longer kept it starts anew, with SNAPSHOT events. ::
+
+            async with client.watch(["SKU-1"], nodes=["WH-1"], thresholds=[5]) as events:
+                async for event in events:
+                    print(event.type, event.position.available)
+        """
+        progress = availability_calls.watch(
+            skus,
+            nodes=nodes,
+            node_groups=node_groups,
+            channel=channel,
+            thresholds=thresholds,
+            thresholds_only=thresholds_only,
+            resume_token=resume_token,
+        )
+        return Watch(self, progress)
+
+    def exchange(self, *, window: int = 256) -> Exchange:
+        """A stream on which the calls of many tasks are under way at once.
+
+        At most `window` of them; further ones wait. ::
+
+            async with client.exchange() as exchange:
+                await asyncio.gather(*(exchange.reserve([line]) for line in lines))
+        """
+        return Exchange(self, window)
+
+    def ingest(
+        self,
+        feed_id: str,
+        chunks: Iterable[FeedChunk],
+        *,
+        shortfall_policy: ShortfallPolicy = ShortfallPolicy.UNSPECIFIED,
+        window: int = 4,
+    ) -> AsyncIterator[ChunkResult]:
+        """Load counts by the million: send `chunks`, yield what became of each, in order.
+
+        Chunks that the server already has under this `feed_id` are not sent again, and yield
+        nothing: a feed that is repeated goes on where it stopped. `window` chunks are under way
+        at once.
+        """
+        return ingest(self, feed_id, chunks, shortfall_policy, window)
+
+    async def wait_until_serving(self, timeout: Span = 30.0) -> None:  # noqa: ASYNC109
+        """Wait until the server serves. Raises Unavailable or DeadlineExceeded after `timeout`."""
+        attempts = self._settings.stream_attempts(seconds_of(timeout))
+        while True:
+            attempts.begin()
+            try:
+                await self._await(health_calls.serving())
+                return
+            except (Unavailable, DeadlineExceeded, CallCancelled) as error:
+                await self._sleep(attempts.failed(Failure.of(error)))
+
+    async def close(self) -> None:
+        """Close the connections; calls under way fail."""
+        if self._open_pool.cache_info().currsize:
+            for channel in self._open_pool().channels:
+                await channel.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def _open(self, kind: str, method: Method) -> Any:
+        """The callable of `method` on the next connection."""
+        return self._open_pool().callable(kind, method.path, method.encode, method.decode)
+
+    async def _await(self, call: Call[T]) -> T:
+        """Send `call`, again where that is safe and paid for, and await its answer."""
+        attempts = self._settings.attempts(call)
+        try:
+            while True:
+                try:
+                    reply = await self._open("unary_unary", call.method)(
+                        call.request,
+                        timeout=attempts.begin(),
+                        metadata=self._settings.metadata,
+                    )
+                except grpc.RpcError as error:
+                    await self._sleep(attempts.failed(failure_of(error)))
+                    continue
+                attempts.succeeded()
+                return call.read(reply)
+        except HoldfastError as error:
+            raise call.named(error) from error.__cause__
+
+    async def _aiterate(self, pages: Pages[T]) -> AsyncIterator[T]:
+        """The items of `pages`, each page read when it is needed."""
+        token = ""
+        while True:
+            page = await self._await(pages.page(token))
+            for item in page.items:
+                yield item
+            token = page.next_token
+            if not token:
+                return

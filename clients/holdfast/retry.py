@@ -1,0 +1,184 @@
+"""Whether, and when, a failed call is sent again: policy, budget, and the attempts of one call.
+
+Pure but for the clock and the chance it is given; both clients drive the same `Attempts`.
+
+Invariants
+1. A call is sent again only when that is safe: it is a read, or it bears a request_id, which all
+   its attempts share.
+2. Retries are paid from a budget that calls fill, so that they stay a share of the traffic.
+3. The server's word wins: a pushback is obeyed to the millisecond, and "never" is never.
+4. No attempt and no wait goes past the call's deadline.
+
+The retryable codes were measured, not guessed: what gRPC's core sheds before the server's Python
+sees it arrives as UNAVAILABLE or as CANCELLED without details; with both, every such call of a
+test came through, with UNAVAILABLE alone one in five.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import grpc
+
+from holdfast.errors import DeadlineExceeded, HoldfastError, Throttled
+from holdfast.failures import Failure
+from holdfast.throttle import Throttle
+
+_RETRYABLE = frozenset(
+    {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED}
+)
+_ATTEMPT_S_MIN = 0.001
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How often and how patiently a call is repeated. Times in seconds.
+
+    The n-th wait is drawn evenly from 0 to ``backoff_s * 2**(n-1)``, at most ``backoff_s_max``
+    (full jitter: callers that failed together do not come back together).
+    """
+
+    attempts_max: int = 4
+    backoff_s: float = 0.025
+    backoff_s_max: float = 1.0
+    attempt_share: float = 0.5
+    """The part of a call's time that one attempt may use, so that a lost answer leaves time to
+    ask again. 1: a lost answer is never asked for again."""
+    budget_tokens_max: float = 10.0
+    """Retries that may be saved up for a burst."""
+    budget_per_call: float = 0.1
+    """Retries that each call earns: 0.1 lets retries be a tenth of the calls."""
+
+    def __post_init__(self) -> None:
+        if self.attempts_max < 1:
+            raise ValueError(f"attempts_max must be at least 1, not {self.attempts_max}")
+        if not 0 < self.attempt_share <= 1:
+            raise ValueError(f"attempt_share must lie in (0, 1], not {self.attempt_share}")
+        if min(self.backoff_s, self.backoff_s_max, self.budget_tokens_max) < 0:
+            raise ValueError("backoff_s, backoff_s_max and budget_tokens_max must not be negative")
+        if self.budget_per_call < 0:
+            raise ValueError(f"budget_per_call must not be negative, not {self.budget_per_call}")
+
+
+class RetryBudget:
+    """A bucket of retries, shared by all calls of a client. Safe to share between threads."""
+
+    def __init__(self, policy: RetryPolicy) -> None:
+        self._tokens = policy.budget_tokens_max
+        self._tokens_max = policy.budget_tokens_max
+        self._per_call = policy.budget_per_call
+        self._lock = threading.Lock()
+
+    @property
+    def tokens(self) -> float:
+        """Retries that could be paid for now."""
+        return self._tokens
+
+    def earn(self) -> None:
+        """A call begins."""
+        with self._lock:
+            self._tokens = min(self._tokens_max, self._tokens + self._per_call)
+
+    def spend(self) -> bool:
+        """Pay for one retry; False when there is not enough."""
+        with self._lock:
+            # Tenths do not add up exactly in binary: ten of them must still buy a retry.
+            if self._tokens < 1.0 - 1e-9:
+                return False
+            self._tokens = max(0.0, self._tokens - 1.0)
+            return True
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """What all calls of a client share: policy, budget, throttle, and where time comes from."""
+
+    policy: RetryPolicy
+    budget: RetryBudget
+    throttle: Throttle | None = None
+    clock: Callable[[], float] = time.monotonic
+    """Seconds that only go forward."""
+    chance: Callable[[], float] = random.random
+    """Evenly from 0 to 1."""
+
+
+@dataclass(slots=True)
+class Attempts:
+    """The attempts of one call: `begin` each, and tell how it `failed` or `succeeded`."""
+
+    patience: Patience
+    repeatable: bool
+    timeout_s: float
+    count: int = 0
+    _deadline: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._deadline = self.patience.clock() + self.timeout_s
+        self.patience.budget.earn()
+
+    def begin(self) -> float:
+        """Seconds the next attempt may take. Raises Throttled, or DeadlineExceeded."""
+        patience = self.patience
+        left_s = self._deadline - patience.clock()
+        if left_s < _ATTEMPT_S_MIN:
+            raise DeadlineExceeded(f"no answer within {self.timeout_s:g} s")
+        if patience.throttle and not patience.throttle.admit(patience.clock(), patience.chance()):
+            raise Throttled("held back by the client: the server turns most calls away")
+        self.count += 1
+        if not self.repeatable or self.count >= patience.policy.attempts_max:
+            return left_s
+        return min(left_s, self.timeout_s * patience.policy.attempt_share)
+
+    def renew(self) -> None:
+        """A stream brought a message: its patience starts anew."""
+        self.count = 0
+        self._deadline = self.patience.clock() + self.timeout_s
+
+    def succeeded(self) -> None:
+        """The server answered."""
+        if self.patience.throttle:
+            self.patience.throttle.accepted(self.patience.clock())
+
+    def failed(self, failure: Failure) -> float:
+        """Seconds to wait before the next attempt, or raises the call's error."""
+        if self.patience.throttle and failure.code not in _RETRYABLE:
+            # A refusal by the ledger is an answer: the server had the capacity to give it.
+            self.patience.throttle.accepted(self.patience.clock())
+        wait_s, hindrance = self._judge(failure)
+        if wait_s is None:
+            raise self._error(failure, hindrance)
+        return wait_s
+
+    def _judge(self, failure: Failure) -> tuple[float | None, str]:
+        """The wait before another attempt; or None, and what stands against one."""
+        policy = self.patience.policy
+        if failure.code not in _RETRYABLE or not self.repeatable:
+            return None, ""
+        if failure.retry_forbidden:
+            return None, "the server forbade a retry"
+        if self.count >= policy.attempts_max:
+            return None, "every attempt used"
+        wait_s = self._wait_s(failure)
+        if self.patience.clock() + wait_s + _ATTEMPT_S_MIN > self._deadline:
+            return None, "no time left"
+        if not self.patience.budget.spend():
+            return None, "retry budget spent"
+        return wait_s, ""
+
+    def _wait_s(self, failure: Failure) -> float:
+        if failure.pushback_s is not None:
+            return failure.pushback_s
+        policy = self.patience.policy
+        ceiling_s = min(policy.backoff_s_max, policy.backoff_s * 2.0 ** (self.count - 1))
+        # RetryInfo says "not before"; the jitter on top keeps its receivers apart.
+        return (failure.retry_after_s or 0.0) + self.patience.chance() * ceiling_s
+
+    def _error(self, failure: Failure, hindrance: str) -> HoldfastError:
+        error = failure.error()
+        error.attempts = self.count
+        error.gave_up = hindrance
+        return error

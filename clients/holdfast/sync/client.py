@@ -1,0 +1,277 @@
+"""The client whose callers wait. Safe to share between threads."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import grpc
+
+import holdfast.calls.admin as admin_calls
+import holdfast.calls.availability as availability_calls
+import holdfast.calls.capacities as capacity_calls
+import holdfast.calls.health as health_calls
+import holdfast.calls.inventory as inventory_calls
+import holdfast.calls.network as network_calls
+import holdfast.calls.reservations as reservation_calls
+import holdfast.calls.supplies as supply_calls
+from holdfast.binding import Blocking, BlockingPages
+from holdfast.calls.call import Call, Method
+from holdfast.calls.feed import ChunkResult, FeedChunk
+from holdfast.calls.paging import Pages
+from holdfast.channels import ChannelPool, Tls
+from holdfast.errors import CallCancelled, DeadlineExceeded, HoldfastError, Unavailable
+from holdfast.failures import Failure
+from holdfast.retry import Patience, RetryPolicy
+from holdfast.settings import (
+    SLOW_TIMEOUT_S_DEFAULT,
+    TIMEOUT_S_DEFAULT,
+    settings_of,
+)
+from holdfast.sync.exchange import Exchange
+from holdfast.sync.failing import failure_of
+from holdfast.sync.ingest import ingest
+from holdfast.sync.resources import Resources
+from holdfast.sync.watch import Watch
+from holdfast.throttle import Throttle
+from holdfast.times import Span, seconds_of
+from holdfast.values.inventory import ShortfallPolicy
+from holdfast.values.network import (
+    Carrier,
+    CarrierService,
+    Channel,
+    Item,
+    Node,
+    NodeGroup,
+    RoutingRules,
+)
+
+T = TypeVar("T")
+
+
+class Client:
+    """Talks to a Holdfast server, and waits for its answers.
+
+    ::
+
+        with holdfast.Client("127.0.0.1:7420") as client:
+            reservation = client.reserve([("SKU-1", "WH-1", 2)], owner="cart-17", ttl=900)
+            client.confirm(reservation.reservation_id)
+
+    `target` is HOST:PORT; None: HOLDFAST_TARGET, or port 7420 of this machine. Every call ends
+    within `timeout` seconds (`slow_timeout` for the few that move much), retries included; writes
+    bear one request_id over all attempts. `channels` is the number of connections. `throttle`
+    holds calls back while the server turns most of them away.
+    """
+
+    def __init__(
+        self,
+        target: str | None = None,
+        *,
+        tls: Tls | None = None,
+        timeout: Span = TIMEOUT_S_DEFAULT,
+        slow_timeout: Span = SLOW_TIMEOUT_S_DEFAULT,
+        channels: int = 1,
+        retry: RetryPolicy | None = None,
+        throttle: Throttle | None = None,
+        metadata: Iterable[tuple[str, str]] = (),
+        _patience: Patience | None = None,
+    ) -> None:
+        self._settings = settings_of(
+            target,
+            tls=tls,
+            timeout=timeout,
+            slow_timeout=slow_timeout,
+            channels=channels,
+            retry=retry,
+            throttle=throttle,
+            metadata=tuple(metadata),
+            patience=_patience,
+        )
+        self._sleep = time.sleep
+        address = self._settings.address
+        credentials = address.tls.credentials() if address.tls else None
+
+        def open_channel() -> grpc.Channel:
+            if credentials:
+                return grpc.secure_channel(address.target, credentials, address.options())
+            return grpc.insecure_channel(address.target, address.options())
+
+        self._pool = ChannelPool(channels, open_channel)
+        self.nodes: Resources[Node] = Resources(self, network_calls.NODES)
+        self.node_groups: Resources[NodeGroup] = Resources(self, network_calls.NODE_GROUPS)
+        self.items: Resources[Item] = Resources(self, network_calls.ITEMS)
+        self.carriers: Resources[Carrier] = Resources(self, network_calls.CARRIERS)
+        self.carrier_services: Resources[CarrierService] = Resources(
+            self, network_calls.CARRIER_SERVICES
+        )
+        self.channels: Resources[Channel] = Resources(self, network_calls.CHANNELS)
+        self.routing_rules: Resources[RoutingRules] = Resources(self, network_calls.ROUTING_RULES)
+
+    @property
+    def target(self) -> str:
+        """The server's address."""
+        return self._settings.address.target
+
+    reserve = Blocking(reservation_calls.reserve)
+    batch_reserve = Blocking(reservation_calls.batch_reserve)
+    bulk_reserve = Blocking(reservation_calls.bulk_reserve)
+    get = Blocking(reservation_calls.get)
+    list = BlockingPages(reservation_calls.list_)
+    confirm = Blocking(reservation_calls.confirm)
+    cancel = Blocking(reservation_calls.cancel)
+    extend = Blocking(reservation_calls.extend)
+    revise = Blocking(reservation_calls.revise)
+    reassign = Blocking(reservation_calls.reassign)
+    fulfill = Blocking(reservation_calls.fulfill)
+    return_ = Blocking(reservation_calls.return_)
+
+    availability = Blocking(availability_calls.availability)
+
+    position = Blocking(inventory_calls.position)
+    positions = BlockingPages(inventory_calls.positions)
+    adjust = Blocking(inventory_calls.adjust)
+    count = Blocking(inventory_calls.count)
+    transfer = Blocking(inventory_calls.transfer)
+    withhold = Blocking(inventory_calls.withhold)
+    movements = BlockingPages(inventory_calls.movements)
+    verify = Blocking(inventory_calls.verify)
+
+    upsert_supply = Blocking(supply_calls.upsert_supply)
+    receive_supply = Blocking(supply_calls.receive_supply)
+    cancel_supply = Blocking(supply_calls.cancel_supply)
+    supplies = BlockingPages(supply_calls.supplies)
+    set_backorder_limit = Blocking(supply_calls.set_backorder_limit)
+
+    set_capacity = Blocking(capacity_calls.set_capacity)
+    capacities = BlockingPages(capacity_calls.capacities)
+    set_channel_fence = Blocking(capacity_calls.set_channel_fence)
+    channel_fences = BlockingPages(capacity_calls.channel_fences)
+    set_purchase_limit = Blocking(capacity_calls.set_purchase_limit)
+
+    status = Blocking(admin_calls.status)
+    create_snapshot = Blocking(admin_calls.create_snapshot)
+    freeze_node = Blocking(admin_calls.freeze_node)
+    unfreeze_node = Blocking(admin_calls.unfreeze_node)
+    drain = Blocking(admin_calls.drain)
+    health = Blocking(health_calls.health)
+
+    def watch(
+        self,
+        skus: Iterable[str] | str = (),
+        *,
+        nodes: Iterable[str] = (),
+        node_groups: Iterable[str] = (),
+        channel: str = "",
+        thresholds: Iterable[int] = (),
+        thresholds_only: bool = False,
+        resume_token: str = "",
+    ) -> Watch:
+        """Iterate over what changes: first a snapshot, then every change and threshold crossing.
+
+        It comes back by itself after a break, with its token: nothing missed, nothing twice. When
+        its place is no longer kept it starts anew, with SNAPSHOT events. ::
+
+            with client.watch(["SKU-1"], nodes=["WH-1"], thresholds=[5]) as events:
+                for event in events:
+                    print(event.type, event.position.available)
+        """
+        progress = availability_calls.watch(
+            skus,
+            nodes=nodes,
+            node_groups=node_groups,
+            channel=channel,
+            thresholds=thresholds,
+            thresholds_only=thresholds_only,
+            resume_token=resume_token,
+        )
+        return Watch(self, progress)
+
+    def exchange(self, *, window: int = 256) -> Exchange:
+        """A stream on which many calls are under way at once, each answered by a future.
+
+        At most `window` of them; further ones wait. ::
+
+            with client.exchange() as exchange:
+                futures = [exchange.reserve([line]) for line in lines]
+                reservations = [future.result() for future in futures]
+        """
+        return Exchange(self, window)
+
+    def ingest(
+        self,
+        feed_id: str,
+        chunks: Iterable[FeedChunk],
+        *,
+        shortfall_policy: ShortfallPolicy = ShortfallPolicy.UNSPECIFIED,
+        window: int = 4,
+    ) -> Iterator[ChunkResult]:
+        """Load counts by the million: send `chunks`, yield what became of each, in order.
+
+        Chunks that the server already has under this `feed_id` are not sent again, and yield
+        nothing: a feed that is repeated goes on where it stopped. `window` chunks are under way
+        at once.
+        """
+        return ingest(self, feed_id, chunks, shortfall_policy, window)
+
+    def wait_until_serving(self, timeout: Span = 30.0) -> None:
+        """Wait until the server serves. Raises Unavailable or DeadlineExceeded after `timeout`."""
+        attempts = self._settings.stream_attempts(seconds_of(timeout))
+        while True:
+            attempts.begin()
+            try:
+                self._wait(health_calls.serving())
+                return
+            except (Unavailable, DeadlineExceeded, CallCancelled) as error:
+                self._sleep(attempts.failed(Failure.of(error)))
+
+    def close(self) -> None:
+        """Close the connections; calls under way fail."""
+        for channel in self._pool.channels:
+            channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _open(self, kind: str, method: Method) -> Any:
+        """The callable of `method` on the next connection."""
+        return self._pool.callable(kind, method.path, method.encode, method.decode)
+
+    def _wait(self, call: Call[T]) -> T:
+        """Send `call`, again where that is safe and paid for, and wait for its answer."""
+        attempts = self._settings.attempts(call)
+        try:
+            while True:
+                try:
+                    reply = self._open("unary_unary", call.method)(
+                        call.request,
+                        timeout=attempts.begin(),
+                        metadata=self._settings.metadata,
+                    )
+                except grpc.RpcError as error:
+                    self._sleep(attempts.failed(failure_of(error)))
+                    continue
+                attempts.succeeded()
+                return call.read(reply)
+        except HoldfastError as error:
+            raise call.named(error) from error.__cause__
+
+    def _iterate(self, pages: Pages[T]) -> Iterator[T]:
+        """The items of `pages`, each page read when it is needed."""
+        token = ""
+        while True:
+            page = self._wait(pages.page(token))
+            yield from page.items
+            token = page.next_token
+            if not token:
+                return
