@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import allowances, commands, outcomes, revise, settle, stock, supply, tables
+from engine import allowances, commands, index, outcomes, revise, settle, stock, supply, tables
 from engine.compiled import kernel
 from engine.create import create, uncreate
+from engine.hashing import combine
 from engine.names import define_group, define_name, find_name
 from engine.requests import find_request, fingerprint_of, recall, remember
 
@@ -245,6 +246,58 @@ def _remember_group(
 
 
 @kernel
+def begin_batch(st: Any, now_ms: int, cursor: NDArray[np.int64]) -> None:
+    """Open a batch at `now_ms`, or at the ledger's time if that is later."""
+    meta = st.meta[0]
+    meta.now_ms = max(meta.now_ms, now_ms)
+    meta.batch_revision = meta.revision
+    meta.changed_count = 0
+    meta.changed_overflow = 0
+    cursor[:] = 0
+
+
+@kernel
+def _draw_near(
+    st: Any, headers: NDArray[np.void], lines: NDArray[np.void], begin: int, first: int
+) -> int:
+    """Read what the next commands will look up, so that memory answers many at a time.
+
+    Independent loads overlap; those of the commands themselves each wait for the one before. The
+    sum keeps the compiler from dropping the loads. Returns the command after the last one read.
+    """
+    stop = min(begin + 32, headers.shape[0])
+    if stop - begin < 4:
+        return stop
+    seen = _ZERO
+    line = first
+    for i in range(begin, stop):
+        header = headers[i]
+        seen ^= st.request_index[index.home(st.request_index, header.request_hi)]
+        seen ^= st.reservation_index[index.home(st.reservation_index, header.reservation_hi)]
+        seen ^= st.owner_index[index.home(st.owner_index, header.owner_key)]
+        if header.line_count > 16:
+            line += header.line_count
+            continue
+        for j in range(line, line + header.line_count):
+            key = combine(lines[j].sku_key, lines[j].node_key)
+            seen ^= st.position_index[index.home(st.position_index, key)]
+        line += header.line_count
+    line = first
+    for i in range(begin, stop):
+        count = headers[i].line_count
+        if count <= 16:
+            for j in range(line, line + count):
+                key = combine(lines[j].sku_key, lines[j].node_key)
+                at = index.home(st.position_index, key)
+                slot = st.position_index[at]
+                if slot != _ZERO:
+                    seen ^= np.uint64(st.positions[index.row_at(st.position_index, at)].key)
+        line += count
+    st.meta[0].drawn_near = np.int64(seen)
+    return stop
+
+
+@kernel
 def apply_columns(
     st: Any,
     headers: NDArray[np.void],
@@ -264,9 +317,12 @@ def apply_columns(
     first = cursor[1]
     text_at = cursor[2]
     at = cursor[3]
+    warm = i
     while i < headers.shape[0]:
         if headers[i].kind >= commands.PUT_DOCUMENT:
             break
+        if i >= warm:
+            warm = _draw_near(st, headers, lines, i, first)
         group = max(np.int64(1), headers[i].amount) if headers[i].kind == commands.CREATE else 1
         group = min(group, headers.shape[0] - i)
         needed = np.int64(0)
@@ -328,3 +384,4 @@ def apply_columns(
     cursor[1] = first
     cursor[2] = text_at
     cursor[3] = at
+    cursor[4] = meta.changed_count

@@ -21,8 +21,8 @@ from engine.state import State
 
 def apply_document(
     state: State, batch: CommandBatch, cursor: NDArray[np.int64], rows: NDArray[np.void]
-) -> NDArray[np.void]:
-    """Apply the document command at the cursor and move the cursor past it; its details: none."""
+) -> None:
+    """Apply the document command at the cursor and move the cursor past it; it has no details."""
     at, first, text_at = (int(value) for value in cursor[:3])
     header = batch.headers[at]
     st = state.tables
@@ -49,7 +49,6 @@ def apply_document(
     cursor[0] += 1
     cursor[1] += int(header["line_count"])
     cursor[2] += int(header["text_bytes"])
-    return details[:0]
 
 
 def _change(

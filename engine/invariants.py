@@ -132,6 +132,7 @@ def state_hash(state: State) -> bytes:
                 "changed_count",
                 "changed_overflow",
                 "reference_bytes",
+                "drawn_near",
             ):
                 rows[field] = 0
         digest.update(np.ascontiguousarray(rows).view(np.uint8).data)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import commands
-from engine.apply import DETAILS_PER_COMMAND, apply_columns
+from engine.apply import DETAILS_PER_COMMAND, apply_columns, begin_batch
 from engine.commands import CommandBatch
 from engine.documents import apply_document
 from engine.outcomes import DETAIL, OUTCOME, Outcomes
@@ -24,34 +24,30 @@ def apply(state: State, now_ms: int, batch: CommandBatch) -> Outcomes:
 
     Every outcome is a value; an exception means a bug, and the state is then undefined.
     """
-    meta = state.meta[0]
-    if now_ms > meta["now_ms"]:
-        meta["now_ms"] = now_ms
-    meta["batch_revision"] = meta["revision"]
-    meta["changed_count"] = 0
-    meta["changed_overflow"] = 0
     headers = batch.headers
     count = len(headers)
     rows = np.empty(count, OUTCOME)
-    cursor = np.zeros(4, np.int64)
-    room = 2 * len(batch.lines) + 2 * DETAILS_PER_COMMAND + 4 * count
+    cursor = state.cursor
+    details = state.details
+    begin_batch(state.tables, now_ms, cursor)
     chunks = []
+    done = 0
     while True:
-        details = np.empty(room, DETAIL)
-        before = cursor[0]
-        apply_columns(
-            state.tables, headers, batch.lines, batch.text, cursor, rows, details
-        )
-        chunks.append(details[: cursor[3]])
-        if cursor[0] == count:
+        apply_columns(state.tables, headers, batch.lines, batch.text, cursor, rows, details)
+        before = done
+        done, _, _, written, changed = cursor.tolist()
+        chunks.append(details[:written].copy())
+        if done == count:
             break
         cursor[3] = 0
-        if headers["kind"][cursor[0]] >= commands.PUT_DOCUMENT:
-            chunks.append(apply_document(state, batch, cursor, rows))
-        elif cursor[0] == before:
-            # An atomic group that needs more room for its details than one command does.
-            room += DETAILS_PER_COMMAND * int(headers["amount"][cursor[0]])
-    changed = int(meta["changed_count"])
+        if headers["kind"][done] >= commands.PUT_DOCUMENT:
+            apply_document(state, batch, cursor, rows)
+            done += 1
+        elif done == before:
+            # A command, or an atomic group, that needs more room for its details than is kept.
+            details = np.empty(
+                len(details) + 2 * len(batch.lines) + DETAILS_PER_COMMAND * count, DETAIL
+            )
     return Outcomes(
         rows,
         chunks[0] if len(chunks) == 1 else np.concatenate(chunks),

@@ -30,7 +30,7 @@ def record(
 ) -> None:
     """Note a movement of position `row`, after its balances changed."""
     meta = st.meta[0]
-    slot = meta.movement_next % st.movements.shape[0]
+    slot = meta.movement_next & (st.movements.shape[0] - 1)
     movement = st.movements[slot]
     if meta.movement_next >= st.movements.shape[0]:
         forgotten = st.positions[movement.position]
@@ -89,4 +89,4 @@ def net_since(st: Any, row: int, as_of_ms: int) -> tuple[int, bool]:
     written = st.meta[0].movement_next
     if written <= st.movements.shape[0]:
         return net, True
-    return net, st.movements[written % st.movements.shape[0]].time_ms <= as_of_ms
+    return net, st.movements[written & (st.movements.shape[0] - 1)].time_ms <= as_of_ms

@@ -33,5 +33,5 @@ def rebuild_indices(st: Any) -> None:
         if owns and reservation.previous_owned == tables.NONE:
             index.insert(st.owner_index, reservation.owner_key, row)
     for number in range(meta.request_oldest, meta.request_next):
-        row = number % st.requests.shape[0]
+        row = number & (st.requests.shape[0] - 1)
         index.insert(st.request_index, st.requests[row].hi, row)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from engine import commands, index, outcomes
 from engine.compiled import kernel
-from engine.hashing import combine
+from engine.hashing import absorb, hash_bytes, mix
 
 _ZERO = np.uint64(0)
 _SHIFT_32 = np.uint64(32)
@@ -30,28 +30,30 @@ def fingerprint_of(
     value = np.uint64(header.kind) | (np.uint64(header.fill_policy) << _SHIFT_8)
     value |= np.uint64(header.flags) << _SHIFT_16
     value |= np.uint64(header.line_count) << _SHIFT_32
-    value = combine(value, header.reservation_hi)
-    value = combine(value, header.reservation_lo)
-    value = combine(value, header.owner_key)
-    value = combine(value, header.channel_key)
-    value = combine(value, np.uint64(header.etag))
-    value = combine(value, np.uint64(header.ttl_ms))
-    value = combine(value, np.uint64(header.amount))
+    value = absorb(value, header.reservation_hi)
+    value = absorb(value, header.reservation_lo)
+    value = absorb(value, header.owner_key)
+    value = absorb(value, header.channel_key)
+    value = absorb(value, np.uint64(header.etag))
+    value = absorb(value, np.uint64(header.ttl_ms))
+    value = absorb(value, np.uint64(header.amount))
     for i in range(first, first + header.line_count):
         line = lines[i]
-        value = combine(value, line.sku_key)
-        value = combine(value, line.node_key)
-        value = combine(value, line.scope_key)
-        value = combine(value, np.uint64(line.time_ms))
-        value = combine(value, np.uint64(line.quantity))
+        value = absorb(value, line.sku_key)
+        value = absorb(value, line.node_key)
+        value = absorb(value, line.scope_key)
+        value = absorb(value, np.uint64(line.time_ms))
+        value = absorb(value, np.uint64(line.quantity))
         small = np.uint64(line.line) | (np.uint64(line.kind) << _SHIFT_16)
         small |= np.uint64(line.policy) << np.uint64(24)
-        value = combine(value, small | (np.uint64(line.flags) << _SHIFT_32))
+        value = absorb(value, small | (np.uint64(line.flags) << _SHIFT_32))
     if header.kind >= commands.ADJUST:
         # Names' texts are part of what these ask for; the sender (actor) is not.
         skipped = np.int64(header.reservation_bytes) + header.owner_bytes + header.actor_bytes
-        for at in range(text_at + skipped, text_at + header.text_bytes):
-            value = (value ^ np.uint64(text[at])) * np.uint64(1099511628211)
+        value = absorb(
+            value, hash_bytes(text, text_at + skipped, text_at + np.int64(header.text_bytes))
+        )
+    value = mix(value)
     return value if value != _ZERO else np.uint64(1)
 
 
@@ -72,7 +74,7 @@ def find_request(st: Any, hi: np.uint64, lo: np.uint64) -> int:
 @kernel
 def _forget_oldest(st: Any) -> None:
     meta = st.meta[0]
-    row = meta.request_oldest % st.requests.shape[0]
+    row = meta.request_oldest & (st.requests.shape[0] - 1)
     index.remove(st.request_index, st.requests[row].hi, row)
     meta.request_oldest += 1
 
@@ -93,11 +95,11 @@ def remember(
     room = st.reply_details.shape[0]
     while meta.request_oldest < meta.request_next and (
         meta.request_next - meta.request_oldest >= st.requests.shape[0]
-        or st.requests[meta.request_oldest % st.requests.shape[0]].detail_at
+        or st.requests[meta.request_oldest & (st.requests.shape[0] - 1)].detail_at
         < meta.detail_next + count - room
     ):
         _forget_oldest(st)
-    row = meta.request_next % st.requests.shape[0]
+    row = meta.request_next & (st.requests.shape[0] - 1)
     request = st.requests[row]
     request.hi = hi
     request.lo = lo
@@ -105,7 +107,7 @@ def remember(
     request.detail_at = meta.detail_next
     st.request_outcomes[row] = outcome
     for i in range(count):
-        st.reply_details[(meta.detail_next + i) % room] = details[first + i]
+        st.reply_details[(meta.detail_next + i) & (room - 1)] = details[first + i]
     meta.detail_next += count
     meta.request_next += 1
     index.insert(st.request_index, hi, row)
@@ -137,5 +139,5 @@ def recall(
     room = st.reply_details.shape[0]
     count = np.int64(kept.detail_count)
     for i in range(count):
-        details[first + i] = st.reply_details[(request.detail_at + i) % room]
+        details[first + i] = st.reply_details[(request.detail_at + i) & (room - 1)]
     return count

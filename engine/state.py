@@ -25,6 +25,7 @@ from engine.view import Tables
 _ID_BYTES_MAX = 64
 CHANGED_MAX = 1 << 20
 SCRATCH_MAX = 4096
+DETAILS_HELD = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,12 @@ class Capacity:
     requests: int = 1 << 22
     reply_details: int = 1 << 24
     movements: int = 1 << 22
+
+    def __post_init__(self) -> None:
+        for name in ("requests", "reply_details", "movements"):
+            rows = getattr(self, name)
+            if rows < 16 or rows & (rows - 1):
+                raise ValueError(f"capacity.{name} is {rows}: a power of two from 16 on is needed")
 
     @staticmethod
     def small() -> Capacity:
@@ -117,6 +124,9 @@ class State:
         self.changed = arrays["changed"]
         self.documents: dict[tuple[int, str], tuple[bytes, int]] = {}
         self.tables = Tables(arrays)
+        # Room for one call's bookkeeping, so that a single command allocates next to nothing.
+        self.cursor = np.zeros(5, np.int64)
+        self.details = np.empty(DETAILS_HELD, outcomes.DETAIL)
 
     @staticmethod
     def create(capacity: Capacity | None = None, *, ledger_seed: int = 0) -> State:

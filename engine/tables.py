@@ -92,6 +92,7 @@ META = np.dtype(
             "expiry_lag_ms",  # of the hold released last: released at - due at
             "shortage_count",  # refusals for lack of stock
             "reference_bytes",  # of the running command, in `reference`
+            "drawn_near",  # of no meaning: see `engine.apply`
             "short_units",  # units promised beyond on_hand, found by counts
         )
     ]
