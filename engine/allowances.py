@@ -27,9 +27,7 @@ _ZERO = np.uint64(0)
 
 
 @kernel
-def set_capacity(
-    st: Any, line: Any, text: NDArray[np.uint8], text_at: int, outcome: Any
-) -> None:
+def set_capacity(st: Any, line: Any, text: NDArray[np.uint8], text_at: int, outcome: Any) -> None:
     """Set a node's pick capacity on a day, or a carrier's pickup slot (node 0: any node)."""
     node = NONE
     if line.node_key != _ZERO:

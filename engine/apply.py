@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import allowances, commands, index, outcomes, revise, settle, stock, supply, tables
-from engine.compiled import kernel
+from engine.compiled import Integer, kernel
 from engine.create import create, uncreate
 from engine.hashing import combine
 from engine.names import define_group, define_name, find_name
@@ -38,7 +38,7 @@ def _define_names(
     outcome: Any,
     details: NDArray[np.void],
     detail_at: int,
-) -> int:
+) -> Integer:
     at = detail_at
     for i in range(first, first + header.line_count):
         line = lines[i]
@@ -83,13 +83,11 @@ def _dispatch(
     outcome: Any,
     details: NDArray[np.void],
     at: int,
-) -> int:
+) -> Integer:
     """Apply one command. Fills `outcome`; returns the number of details written."""
     kind = header.kind
     if kind == commands.CREATE:
-        return create(
-            st, header, fingerprint, lines, first, text, text_at, outcome, details, at
-        )
+        return create(st, header, fingerprint, lines, first, text, text_at, outcome, details, at)
     if kind == commands.CONFIRM:
         return settle.confirm(st, header, lines, first, outcome, details, at)
     if kind == commands.CANCEL:
@@ -116,9 +114,7 @@ def _dispatch(
     if kind == commands.DEFINE_NAMES:
         return _define_names(st, header, lines, first, text, lines_text_at, outcome, details, at)
     if kind == commands.TRANSFER:
-        return supply.transfer(
-            st, header, lines, first, text, lines_text_at, outcome, details, at
-        )
+        return supply.transfer(st, header, lines, first, text, lines_text_at, outcome, details, at)
     if kind == commands.UPSERT_SUPPLY:
         line = lines[first]
         return supply.upsert_supply(st, line, text, lines_text_at, outcome, details, at)
@@ -212,7 +208,7 @@ def _remember_group(
     detail_stop: int,
     line_stop: int,
     text_stop: int,
-) -> int:
+) -> Integer:
     """Remember an atomic group's answers once all are known, closing the gaps that aborted
     requests left among the details; the place after the last detail."""
     line = line_stop
@@ -220,8 +216,8 @@ def _remember_group(
     for j in range(group_first, group_first + group):
         line -= headers[j].line_count
         text_at -= headers[j].text_bytes
-    read = detail_first
-    write = detail_first
+    read: Integer = detail_first
+    write: Integer = detail_first
     for j in range(group_first, group_first + group):
         header = headers[j]
         outcome = out[j]
@@ -235,9 +231,7 @@ def _remember_group(
         keyed = header.request_hi != _ZERO or header.request_lo != _ZERO
         if keyed and not outcome.flags & REPLAYED and outcome.code != outcomes.REQUEST_ID_REUSED:
             fingerprint = fingerprint_of(header, lines, line, text, text_at)
-            remember(
-                st, header.request_hi, header.request_lo, fingerprint, outcome, details, write
-            )
+            remember(st, header.request_hi, header.request_lo, fingerprint, outcome, details, write)
         read += written
         write += kept
         line += header.line_count
@@ -259,7 +253,7 @@ def begin_batch(st: Any, now_ms: int, cursor: NDArray[np.int64]) -> None:
 @kernel
 def _draw_near(
     st: Any, headers: NDArray[np.void], lines: NDArray[np.void], begin: int, first: int
-) -> int:
+) -> Integer:
     """Read what the next commands will look up, so that memory answers many at a time.
 
     Independent loads overlap; those of the commands themselves each wait for the one before. The
@@ -376,8 +370,18 @@ def apply_columns(
             text_at += header.text_bytes
         if group > 1:
             at = _remember_group(
-                st, headers, lines, text, out, details, group_first, group, group_detail, at,
-                first, text_at,
+                st,
+                headers,
+                lines,
+                text,
+                out,
+                details,
+                group_first,
+                group,
+                group_detail,
+                at,
+                first,
+                text_at,
             )
         i += group
     cursor[0] = i

@@ -10,11 +10,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numba
 
-F = TypeVar("F", bound=Callable[..., Any])
+Integer = Any
+"""A whole number in a kernel: ``int`` as written, 64 bits wide as compiled."""
 
 
 def _sources_digest() -> str:
@@ -25,15 +26,16 @@ def _sources_digest() -> str:
     return digest.hexdigest()
 
 
-_BASE = Path(numba.config.CACHE_DIR or Path.home() / ".cache" / "holdfast")
-numba.config.CACHE_DIR = str(_BASE / _sources_digest())
+_CONFIG: Any = numba.config
+_BASE = Path(_CONFIG.CACHE_DIR or Path.home() / ".cache" / "holdfast")
+_CONFIG.CACHE_DIR = str(_BASE / _sources_digest())
 
 
-def kernel(function: F) -> F:
+def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile `function` with numba at its first call and keep the result on disk.
 
     Kernels allocate nothing, so numba's reference counting is left out (`_nrt`).
     """
-    compiled: F = numba.njit(cache=True, error_model="numpy", _nrt=False)(function)
+    njit: Any = numba.njit
+    compiled: Callable[..., Any] = njit(cache=True, error_model="numpy", _nrt=False)(function)
     return compiled
-

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from engine import commands, heap, index, outcomes, tables
 from engine import reservations as records
-from engine.compiled import kernel
+from engine.compiled import Integer, kernel
 from engine.details import write_detail, write_takes
-from engine.hashing import combine, hash_bytes_wide
+from engine.hashing import hash_bytes_wide
 from engine.ids import ID_BYTES, write_made_id
 from engine.names import define_name, find_name
 from engine.positions import (
@@ -52,7 +52,7 @@ def node_is_frozen(st: Any, row: int) -> bool:
 
 
 @kernel
-def _note(st: Any, used: int, row: int, quantity: int, line: int, state: int) -> int:
+def _note(st: Any, used: int, row: int, quantity: int, line: int, state: int) -> Integer:
     """Take `quantity` of a position and note it; the takes noted by then."""
     records.shift(st, state, row, quantity)
     noted = st.scratch[used]
@@ -75,7 +75,7 @@ def _give_back(st: Any, first: int, used: int, state: int) -> None:
 @kernel
 def _from_stock(
     st: Any, used: int, row: int, want: int, channel_key: np.uint64, line: int, state: int
-) -> tuple[int, int]:
+) -> tuple[Integer, Integer]:
     """Take up to `want` from what is on hand. (takes noted, units had)"""
     fence = find_fence(st, row, channel_key)
     had = min(want, sellable(st, row, channel_key, fence))
@@ -93,7 +93,7 @@ def _from_stock(
 @kernel
 def _from_supply(
     st: Any, used: int, row: int, want: int, policy: int, need_by_ms: int, line: int, state: int
-) -> tuple[int, int]:
+) -> tuple[Integer, Integer]:
     """Take up to `want` from supply of this stock that is due in time, earliest first."""
     had = 0
     at = np.int64(st.positions[row].link)
@@ -116,7 +116,7 @@ def _from_supply(
 
 
 @kernel
-def next_supply_ms(st: Any, row: int) -> int:
+def next_supply_ms(st: Any, row: int) -> Integer:
     """When more of this stock is expected, 0 when unknown."""
     at = np.int64(st.positions[row].link)
     while at >= 0:
@@ -128,7 +128,7 @@ def next_supply_ms(st: Any, row: int) -> int:
 
 
 @kernel
-def _missing_code(st: Any, sku_key: np.uint64, node_key: np.uint64) -> int:
+def _missing_code(st: Any, sku_key: np.uint64, node_key: np.uint64) -> Integer:
     """Why there is no stock row: the SKU or the node is unknown, or (OK) it just never had any."""
     if find_name(st, commands.SKU, sku_key) < 0:
         return outcomes.SKU_NOT_FOUND
@@ -148,7 +148,7 @@ def _take_limit(
     text_at: int,
     line: int,
     state: int,
-) -> tuple[int, int, int]:
+) -> tuple[Integer, Integer, Integer]:
     """Take a line's units from the owner's purchase limit. (takes noted, code, what was left)"""
     if header.owner_key == _ZERO:
         return used, outcomes.OWNER_REQUIRED, 0
@@ -161,9 +161,7 @@ def _take_limit(
         return used, outcomes.PURCHASE_LIMIT_REACHED, max(0, left)
     if row < 0:
         at = text_at + header.reservation_bytes
-        owner = define_name(
-            st, commands.OWNER, header.owner_key, text, at, at + header.owner_bytes
-        )
+        owner = define_name(st, commands.OWNER, header.owner_key, text, at, at + header.owner_bytes)
         if owner < 0:
             return used, -owner, 0
         row = make_position(st, key, _LIMIT, sku, NONE, owner)
@@ -184,7 +182,7 @@ def fill(
     state: int,
     details: NDArray[np.void],
     detail_at: int,
-) -> tuple[int, int, int]:
+) -> tuple[Integer, Integer, Integer]:
     """Take what the command's lines ask for, noting the takes in `scratch`.
 
     Returns (code, takes noted, details written). With a code other than OK everything was given
@@ -199,7 +197,7 @@ def fill(
         number = np.int64(line.line)
         want = np.int64(line.quantity)
         begun = used
-        had = 0
+        had: Integer = 0
         problem = OK
         shown = NONE  # the position a shortage is reported at
         left = np.int64(0)
@@ -292,11 +290,11 @@ def fill(
                 left = left_of_line
                 if shown >= 0:
                     more_ms = next_supply_ms(st, shown)
-        if problem == OK and had > 0 and line.kind <= commands.IN_GROUP and shown >= 0:
-            if st.positions[shown].flags & tables.LIMITED:
-                used, problem, left = _take_limit(
-                    st, used, shown, had, header, text, text_at, number, state
-                )
+        sold = problem == OK and had > 0 and line.kind <= commands.IN_GROUP and shown >= 0
+        if sold and st.positions[shown].flags & tables.LIMITED:
+            used, problem, left = _take_limit(
+                st, used, shown, had, header, text, text_at, number, state
+            )
         if problem != OK:
             shortage = (
                 problem == outcomes.INSUFFICIENT_STOCK
@@ -371,7 +369,7 @@ def create(
     outcome: Any,
     details: NDArray[np.void],
     detail_at: int,
-) -> int:
+) -> Integer:
     """Apply one CREATE. Fills `outcome` and returns the number of details written."""
     meta = st.meta[0]
     now_ms = meta.now_ms
@@ -402,9 +400,7 @@ def create(
     supersede = (header.flags & commands.REPLACE_OWNER_HOLDS) != 0 and header.owner_key != _ZERO
     if supersede:
         _lift_owned(st, header.owner_key)
-    code, used, written = fill(
-        st, header, lines, first, text, text_at, HELD, details, detail_at
-    )
+    code, used, written = fill(st, header, lines, first, text, text_at, HELD, details, detail_at)
     if code != OK:
         if supersede:
             _lower_owned(st, header.owner_key)

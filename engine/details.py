@@ -45,9 +45,7 @@ def write_detail(
 
 
 @kernel
-def write_takes(
-    st: Any, row: int, outcome: Any, details: NDArray[np.void], at: int
-) -> int:
+def write_takes(st: Any, row: int, outcome: Any, details: NDArray[np.void], at: int) -> int:
     """Describe a reservation in `outcome` and its takes in `details`; the number of details."""
     reservation = st.reservations[row]
     outcome.state = reservation.state

@@ -91,9 +91,7 @@ def discard(st: Any, reservation: int) -> None:
     expire_ms = st.heap[last].expire_ms
     moved = np.int64(st.heap[last].reservation)
     parent = (at - 1) >> 2
-    if at > 0 and _later(
-        st.heap[parent].expire_ms, st.heap[parent].reservation, expire_ms, moved
-    ):
+    if at > 0 and _later(st.heap[parent].expire_ms, st.heap[parent].reservation, expire_ms, moved):
         _rise(st, at, expire_ms, moved)
     else:
         _sink(st, at, expire_ms, moved)

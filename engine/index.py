@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.compiled import kernel
+from engine.compiled import Integer, kernel
 
 _HIGH = np.uint64(0xFFFFFFFF00000000)
 _LOW = np.uint64(0x00000000FFFFFFFF)
@@ -21,7 +21,7 @@ _ZERO = np.uint64(0)
 
 
 @kernel
-def home(slots: NDArray[np.uint64], key: np.uint64) -> int:
+def home(slots: NDArray[np.uint64], key: np.uint64) -> Integer:
     """The slot where the probe for `key` starts."""
     return np.int64((np.uint64(key) >> _SHIFT) & np.uint64(slots.shape[0] - 1))
 
@@ -37,7 +37,7 @@ def insert(slots: NDArray[np.uint64], key: np.uint64, row: int) -> None:
 
 
 @kernel
-def probe(slots: NDArray[np.uint64], key: np.uint64, at: int) -> int:
+def probe(slots: NDArray[np.uint64], key: np.uint64, at: int) -> Integer:
     """The first slot from `at` on that may be key's, or -1. Its row: `row_at`."""
     mask = slots.shape[0] - 1
     wanted = np.uint64(key) & _HIGH
@@ -49,7 +49,7 @@ def probe(slots: NDArray[np.uint64], key: np.uint64, at: int) -> int:
 
 
 @kernel
-def row_at(slots: NDArray[np.uint64], at: int) -> int:
+def row_at(slots: NDArray[np.uint64], at: int) -> Integer:
     """The row a slot stands for."""
     return np.int64(slots[at] & _LOW) - 1
 

@@ -46,14 +46,15 @@ def differences(state: State) -> list[Difference]:
         ("on_hand", on_hand, stock),
     ]
     for field, recomputed, where in sources:
-        for row in np.flatnonzero((positions[field] != recomputed) & where):
-            found.append(
-                Difference(int(row), field, int(positions[field][row]), int(recomputed[row]))
-            )
+        found += [
+            Difference(int(row), field, int(positions[field][row]), int(recomputed[row]))
+            for row in np.flatnonzero((positions[field] != recomputed) & where)
+        ]
     free = available_column(state)
     unexplained = (free < 0) & ((positions["flags"] & tables.SHORT) == 0)
-    for row in np.flatnonzero(unexplained):
-        found.append(Difference(int(row), "available", int(free[row]), 0))
+    found += [
+        Difference(int(row), "available", int(free[row]), 0) for row in np.flatnonzero(unexplained)
+    ]
     return found
 
 
@@ -75,9 +76,7 @@ def check(state: State) -> list[str]:
     ]
     rows = int(meta["position_count"])
     counts = np.zeros(5, np.int64)
-    recompute.sum_promises(
-        state.tables, np.zeros(rows, np.int64), np.zeros(rows, np.int64), counts
-    )
+    recompute.sum_promises(state.tables, np.zeros(rows, np.int64), np.zeros(rows, np.int64), counts)
     stored = (meta["held_count"], meta["confirmed_count"], meta["terminal_count"])
     for name, counted, kept in zip(
         ("held", "confirmed", "terminal"), counts[:3], stored, strict=True

@@ -68,5 +68,3 @@ def expire_command(most: int) -> CommandBatch:
     headers["kind"] = commands.EXPIRE
     headers["amount"] = most
     return CommandBatch(headers, np.zeros(0, commands.LINE), np.zeros(0, np.uint8))
-
-

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from engine import tables
-from engine.compiled import kernel
+from engine.compiled import Integer, kernel
 
 NONE = tables.NONE
 COUNTED = tables.COUNTED
@@ -58,7 +58,7 @@ def record(
 
 
 @kernel
-def before(st: Any, slot: int) -> int:
+def before(st: Any, slot: int) -> Integer:
     """The slot of the same position's movement before this one, or NONE when it is not kept."""
     movement = st.movements[slot]
     previous = np.int64(movement.previous)
@@ -71,7 +71,7 @@ def before(st: Any, slot: int) -> int:
 
 
 @kernel
-def net_since(st: Any, row: int, as_of_ms: int) -> tuple[int, bool]:
+def net_since(st: Any, row: int, as_of_ms: int) -> tuple[Integer, bool]:
     """Units that moved after `as_of_ms` (corrections by counts left out), and whether that is
     known: False when a later count was applied or the movements kept do not reach back."""
     net = np.int64(0)

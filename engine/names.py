@@ -107,7 +107,5 @@ def define_group(
         meta.group_member_count += count
     group.count = count
     for i in range(count):
-        st.group_members[group.first + i] = find_name(
-            st, commands.NODE, lines[first + i].node_key
-        )
+        st.group_members[group.first + i] = find_name(st, commands.NODE, lines[first + i].node_key)
     return OK

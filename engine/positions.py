@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from engine import commands, index, outcomes, tables
-from engine.compiled import kernel
+from engine.compiled import Integer, kernel
 from engine.hashing import combine
 from engine.names import find_name
 
@@ -37,6 +37,12 @@ SCOPE_LIMIT = np.uint64(4)
 
 
 @kernel
+def carries_units(kind: int) -> bool:
+    """Whether takes of such a position are a line's own units, not shares in an allowance."""
+    return kind == STOCK or kind == tables.SUPPLY
+
+
+@kernel
 def position_key(sku_key: np.uint64, node_key: np.uint64, scope_key: np.uint64) -> np.uint64:
     """Key of a position; scope 0 is the stock itself."""
     key = combine(np.uint64(sku_key), np.uint64(node_key))
@@ -44,7 +50,7 @@ def position_key(sku_key: np.uint64, node_key: np.uint64, scope_key: np.uint64) 
 
 
 @kernel
-def find_position(st: Any, key: np.uint64) -> int:
+def find_position(st: Any, key: np.uint64) -> Integer:
     """Row of the position, or NONE."""
     slots = st.position_index
     mask = slots.shape[0] - 1
@@ -58,13 +64,13 @@ def find_position(st: Any, key: np.uint64) -> int:
 
 
 @kernel
-def find_stock(st: Any, sku_key: np.uint64, node_key: np.uint64) -> int:
+def find_stock(st: Any, sku_key: np.uint64, node_key: np.uint64) -> Integer:
     """Row of a SKU's stock at a node, or NONE."""
     return find_position(st, combine(np.uint64(sku_key), np.uint64(node_key)))
 
 
 @kernel
-def make_position(st: Any, key: np.uint64, kind: int, sku: int, node: int, scope: int) -> int:
+def make_position(st: Any, key: np.uint64, kind: int, sku: int, node: int, scope: int) -> Integer:
     """A new empty position, or -POSITIONS_FULL."""
     meta = st.meta[0]
     row = meta.position_count
@@ -98,7 +104,7 @@ def make_position(st: Any, key: np.uint64, kind: int, sku: int, node: int, scope
 
 
 @kernel
-def need_stock(st: Any, sku_key: np.uint64, node_key: np.uint64) -> int:
+def need_stock(st: Any, sku_key: np.uint64, node_key: np.uint64) -> Integer:
     """Row of a SKU's stock at a node, made if it is new; else minus a reason."""
     key = combine(np.uint64(sku_key), np.uint64(node_key))
     row = find_position(st, key)
@@ -117,7 +123,7 @@ def need_stock(st: Any, sku_key: np.uint64, node_key: np.uint64) -> int:
 
 
 @kernel
-def available(st: Any, row: int) -> int:
+def available(st: Any, row: int) -> Integer:
     """Units that may be promised now; below 0 is a shortfall."""
     position = st.positions[row]
     return (
@@ -189,7 +195,7 @@ def withhold(st: Any, row: int, bucket: int, units: int) -> None:
 
 
 @kernel
-def withheld_in(st: Any, row: int, bucket: int) -> int:
+def withheld_in(st: Any, row: int, bucket: int) -> Integer:
     """Units in one of a position's withheld buckets."""
     position = st.positions[row]
     if bucket == commands.SAFETY_STOCK:
@@ -213,7 +219,7 @@ def mark_short(st: Any, row: int) -> None:
 
 
 @kernel
-def sellable(st: Any, row: int, channel_key: np.uint64, fence: int) -> int:
+def sellable(st: Any, row: int, channel_key: np.uint64, fence: int) -> Integer:
     """Units of stock that a caller of this channel may take; `fence` is its fence's row or NONE."""
     free = available(st, row)
     position = st.positions[row]
@@ -226,7 +232,7 @@ def sellable(st: Any, row: int, channel_key: np.uint64, fence: int) -> int:
 
 
 @kernel
-def find_fence(st: Any, row: int, channel_key: np.uint64) -> int:
+def find_fence(st: Any, row: int, channel_key: np.uint64) -> Integer:
     """Row of the channel's fence on a stock position, or NONE."""
     position = st.positions[row]
     if channel_key == np.uint64(0) or not position.flags & FENCED:

@@ -60,9 +60,7 @@ def position_row(state: State, sku: str, node: str) -> int:
 
 def fence_row(state: State, stock: int, channel: str) -> int:
     """Row of a channel's fence on a stock position, -1 when it has none."""
-    return int(
-        positions.find_fence(state.tables, stock, np.uint64(key_of(channel.encode())))
-    )
+    return int(positions.find_fence(state.tables, stock, np.uint64(key_of(channel.encode()))))
 
 
 def available(state: State, row: int) -> int:
@@ -143,9 +141,7 @@ def takes_of(state: State, row: int) -> Iterator[int]:
         take = int(state.takes["next"][take])
 
 
-def reservation_outcome(
-    state: State, row: int
-) -> tuple[NDArray[np.void], NDArray[np.void]]:
+def reservation_outcome(state: State, row: int) -> tuple[NDArray[np.void], NDArray[np.void]]:
     """A reservation as it stands, in the shape of an answer: (OUTCOME rows (1,), DETAIL rows)."""
     outcome = np.zeros(1, outcomes.OUTCOME)
     details = np.empty(TAKES_SHOWN_MAX, outcomes.DETAIL)
@@ -177,5 +173,3 @@ def stock_rows(state: State, sku: int = -1, node: int = -1) -> NDArray[np.int64]
     if node >= 0:
         wanted &= used["node"] == node
     return np.flatnonzero(wanted)
-
-

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import outcomes, tables
-from engine.compiled import kernel
+from engine.compiled import Integer, kernel
 from engine.positions import available
 
 HELD = outcomes.HELD
@@ -66,7 +66,7 @@ def sum_movements(st: Any, on_hand: NDArray[np.int64]) -> None:
 
 
 @kernel
-def check_heap(st: Any) -> int:
+def check_heap(st: Any) -> Integer:
     """Entries of the expiry heap that break its order or its back links."""
     wrong = 0
     count = st.meta[0].heap_count
@@ -87,14 +87,14 @@ def check_heap(st: Any) -> int:
 
 
 @kernel
-def check_waiting(st: Any) -> int:
+def check_waiting(st: Any) -> Integer:
     """Waiting takes that are out of place, and supplies whose list does not hold their promises."""
     wrong = 0
     for row in range(st.meta[0].supply_count):
         supply = st.supplies[row]
         units = np.int64(0)
         take_row = np.int64(supply.first_take)
-        previous = tables.NONE
+        previous: Integer = tables.NONE
         while take_row >= 0:
             take = st.takes[take_row]
             if take.previous_waiting != previous or take.position != supply.position:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import commands, index, outcomes
-from engine.compiled import kernel
+from engine.compiled import Integer, kernel
 from engine.hashing import absorb, hash_bytes, mix
 
 _ZERO = np.uint64(0)
@@ -58,7 +58,7 @@ def fingerprint_of(
 
 
 @kernel
-def find_request(st: Any, hi: np.uint64, lo: np.uint64) -> int:
+def find_request(st: Any, hi: np.uint64, lo: np.uint64) -> Integer:
     """Row of a remembered request, or -1."""
     slots = st.request_index
     mask = slots.shape[0] - 1
@@ -116,7 +116,7 @@ def remember(
 @kernel
 def recall(
     st: Any, row: int, fingerprint: np.uint64, outcome: Any, details: NDArray[np.void], first: int
-) -> int:
+) -> Integer:
     """Give the remembered answer again; the number of details."""
     request = st.requests[row]
     if request.fingerprint != fingerprint:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from engine import heap, index, outcomes, tables
-from engine.compiled import kernel
+from engine.compiled import Integer, kernel
 from engine.positions import change
 
 NONE = tables.NONE
@@ -28,7 +28,7 @@ _ZERO = np.uint64(0)
 
 
 @kernel
-def find_reservation(st: Any, hi: np.uint64, lo: np.uint64) -> int:
+def find_reservation(st: Any, hi: np.uint64, lo: np.uint64) -> Integer:
     """Row of the reservation with this id key, or NONE."""
     slots = st.reservation_index
     mask = slots.shape[0] - 1
@@ -43,7 +43,7 @@ def find_reservation(st: Any, hi: np.uint64, lo: np.uint64) -> int:
 
 
 @kernel
-def first_owned(st: Any, owner_key: np.uint64) -> int:
+def first_owned(st: Any, owner_key: np.uint64) -> Integer:
     """Newest open hold of the owner, or NONE; the others follow by `next_owned`."""
     slots = st.owner_index
     mask = slots.shape[0] - 1
@@ -196,7 +196,7 @@ def make_room_for_takes(st: Any, takes: int) -> bool:
 
 
 @kernel
-def new_reservation(st: Any) -> int:
+def new_reservation(st: Any) -> Integer:
     """A row for a reservation; `make_room` has seen to it."""
     meta = st.meta[0]
     row = meta.reservation_free
@@ -209,7 +209,7 @@ def new_reservation(st: Any) -> int:
 
 
 @kernel
-def new_take(st: Any, reservation: int, position: int, line: int, quantity: int) -> int:
+def new_take(st: Any, reservation: int, position: int, line: int, quantity: int) -> Integer:
     """A take of `quantity` units, in no chain yet; `make_room` has seen to it."""
     meta = st.meta[0]
     row = meta.take_free
@@ -324,7 +324,7 @@ def enter_terminal(st: Any, row: int, state: int) -> None:
 @kernel
 def drop_empty_takes(st: Any, row: int) -> None:
     """Free the takes of a reservation that hold nothing and record nothing."""
-    last = NONE
+    last: Integer = NONE
     take_row = np.int64(st.reservations[row].first_take)
     while take_row >= 0:
         take = st.takes[take_row]

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from engine import commands, outcomes, tables
 from engine import reservations as records
-from engine.compiled import kernel
+from engine.compiled import Integer, kernel
 from engine.create import fill, node_is_frozen, write_noted_takes
 from engine.details import write_detail, write_takes
 from engine.names import find_name
-from engine.positions import available, find_fence, find_stock, sellable
+from engine.positions import available, carries_units, find_fence, find_stock, sellable
 from engine.settle import find_open
 from engine.waiting import serve_backorders
 
@@ -34,7 +34,7 @@ def revise(
     outcome: Any,
     details: NDArray[np.void],
     detail_at: int,
-) -> int:
+) -> Integer:
     """Replace the lines of a reservation of which nothing has shipped.
 
     The old takes are lifted, the new ones filled against what is then free; if that fails the old
@@ -57,9 +57,7 @@ def revise(
     st.header[0] = command
     header = st.header[0]
     header.owner_key = reservation.owner_key
-    header.channel_key = (
-        st.names[reservation.channel].key if reservation.channel >= 0 else _ZERO
-    )
+    header.channel_key = st.names[reservation.channel].key if reservation.channel >= 0 else _ZERO
     header.owner_bytes = reservation.owner_bytes
     header.reservation_bytes = 0
     state = np.int64(reservation.state)
@@ -111,7 +109,7 @@ def _fence_share(st: Any, row: int, line: int, stock: int, units: int, state: in
 
 
 @kernel
-def _movable(st: Any, row: int, asked: Any, origin: int) -> int:
+def _movable(st: Any, row: int, asked: Any, origin: int) -> Integer:
     """Open units of the asked line at node `origin` (NONE: anywhere)."""
     units = np.int64(0)
     take_row = np.int64(st.reservations[row].first_take)
@@ -120,7 +118,7 @@ def _movable(st: Any, row: int, asked: Any, origin: int) -> int:
         position = st.positions[take.position]
         if (
             take.line == asked.line
-            and (position.kind == STOCK or position.kind == SUPPLY)
+            and carries_units(position.kind)
             and (origin < 0 or position.node == origin)
         ):
             units += take.quantity
@@ -129,13 +127,13 @@ def _movable(st: Any, row: int, asked: Any, origin: int) -> int:
 
 
 @kernel
-def _line_sku(st: Any, row: int, line: int) -> int:
+def _line_sku(st: Any, row: int, line: int) -> Integer:
     """Name row of a line's SKU, or NONE."""
     take_row = np.int64(st.reservations[row].first_take)
     while take_row >= 0:
         take = st.takes[take_row]
         kind = st.positions[take.position].kind
-        if take.line == line and (kind == STOCK or kind == SUPPLY):
+        if take.line == line and carries_units(kind):
             return np.int64(st.positions[take.position].sku)
         take_row = np.int64(take.next)
     return NONE
@@ -150,7 +148,7 @@ def _check_moves(
     first: int,
     details: NDArray[np.void],
     detail_at: int,
-) -> tuple[int, int]:
+) -> tuple[Integer, Integer]:
     """Guards of `reassign`; nothing changes. (code, details written)"""
     channel = np.int64(st.reservations[row].channel)
     channel_key = st.names[channel].key if channel >= 0 else _ZERO
@@ -209,7 +207,7 @@ def reassign(
     outcome: Any,
     details: NDArray[np.void],
     detail_at: int,
-) -> int:
+) -> Integer:
     """Move open units of lines from node (node_key, 0: any) to node (scope_key)."""
     row = find_open(st, header, outcome)
     if row < 0:
@@ -236,7 +234,7 @@ def reassign(
         target = find_stock(st, sku_key, asked.scope_key)
         left = np.int64(asked.quantity)
         take_row = np.int64(st.reservations[row].first_take)
-        last = NONE
+        last: Integer = NONE
         while take_row >= 0:
             take = st.takes[take_row]
             position = st.positions[take.position]
@@ -244,7 +242,7 @@ def reassign(
             if (
                 left > 0
                 and take.line == line
-                and (position.kind == STOCK or position.kind == SUPPLY)
+                and carries_units(position.kind)
                 and (origin < 0 or position.node == origin)
                 and take.position != target
             ):

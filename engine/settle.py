@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from engine import commands, heap, outcomes, tables
 from engine import reservations as records
-from engine.compiled import kernel
+from engine.compiled import Integer, kernel
 from engine.details import write_takes
 from engine.movements import record
 from engine.names import find_name
-from engine.positions import change, need_stock, withhold
+from engine.positions import carries_units, change, need_stock, withhold
 from engine.waiting import end, serve_after_release, serve_backorders
 
 NONE = tables.NONE
@@ -37,7 +37,7 @@ _SHIPPED = 1  # plan over what was shipped and not returned
 
 
 @kernel
-def find_open(st: Any, header: Any, outcome: Any) -> int:
+def find_open(st: Any, header: Any, outcome: Any) -> Integer:
     """The reservation a command speaks of, HELD (and not past its time) or CONFIRMED; NONE with
     `outcome.code` set otherwise."""
     row = records.find_reservation(st, header.reservation_hi, header.reservation_lo)
@@ -68,7 +68,7 @@ def find_open(st: Any, header: Any, outcome: Any) -> int:
 
 
 @kernel
-def _copy_takes(st: Any, row: int) -> int:
+def _copy_takes(st: Any, row: int) -> Integer:
     """The reservation's takes in `scratch`, nothing moving yet; how many."""
     count = 0
     take_row = np.int64(st.reservations[row].first_take)
@@ -90,7 +90,7 @@ def _plan(
     basis: int,
     backwards: bool,
     stock_only: bool,
-) -> tuple[int, int]:
+) -> tuple[Integer, Integer]:
     """Spread the quantities by line over the takes. (code, takes in scratch)"""
     count = _copy_takes(st, row)
     for i in range(first, first + line_count):
@@ -109,7 +109,7 @@ def _plan(
             noted = st.scratch[at]
             take = st.takes[noted.position]
             position = st.positions[take.position]
-            if take.line != asked.line or (position.kind != STOCK and position.kind != SUPPLY):
+            if take.line != asked.line or not carries_units(position.kind):
                 continue
             if node >= 0 and position.node != node:
                 continue
@@ -131,13 +131,13 @@ def _plan(
 
 
 @kernel
-def _plan_all(st: Any, row: int, stock_only: bool) -> tuple[int, int]:
+def _plan_all(st: Any, row: int, stock_only: bool) -> tuple[Integer, Integer]:
     """Everything open moves. (code, takes in scratch)"""
     count = _copy_takes(st, row)
     for at in range(count):
         take = st.takes[st.scratch[at].position]
         kind = st.positions[take.position].kind
-        if kind == STOCK or kind == SUPPLY:
+        if carries_units(kind):
             if stock_only and kind == SUPPLY and take.quantity > 0:
                 return outcomes.SUPPLY_NOT_RECEIVED, count
             st.scratch[at].quantity = take.quantity
@@ -145,14 +145,14 @@ def _plan_all(st: Any, row: int, stock_only: bool) -> tuple[int, int]:
 
 
 @kernel
-def _sum_line(st: Any, count: int, line: int, stock: int, moving: bool) -> int:
+def _sum_line(st: Any, count: int, line: int, stock: int, moving: bool) -> Integer:
     """Units of a line (at one stock, or anywhere: NONE) that move, or that stay open."""
     units = np.int64(0)
     for at in range(count):
         noted = st.scratch[at]
         take = st.takes[noted.position]
         kind = st.positions[take.position].kind
-        if take.line != line or (kind != STOCK and kind != SUPPLY):
+        if take.line != line or not carries_units(kind):
             continue
         if stock >= 0 and take.position != stock:
             continue
@@ -169,9 +169,7 @@ def _plan_shares(st: Any, count: int, shipping: bool) -> None:
         position = st.positions[take.position]
         line = np.int64(take.line)
         if position.kind == LIMIT:
-            noted.quantity = min(
-                np.int64(take.quantity), _sum_line(st, count, line, NONE, True)
-            )
+            noted.quantity = min(np.int64(take.quantity), _sum_line(st, count, line, NONE, True))
         elif position.kind == FENCE:
             stock = np.int64(position.link)
             if shipping:
@@ -189,7 +187,7 @@ def _stays_open(st: Any, count: int) -> bool:
         noted = st.scratch[at]
         take = st.takes[noted.position]
         kind = st.positions[take.position].kind
-        if (kind == STOCK or kind == SUPPLY) and take.quantity > noted.quantity:
+        if carries_units(kind) and take.quantity > noted.quantity:
             return True
     return False
 
@@ -248,7 +246,7 @@ def confirm(
     outcome: Any,
     details: NDArray[np.void],
     detail_at: int,
-) -> int:
+) -> Integer:
     """HELD -> CONFIRMED. With quantities by line, the rest is given back in the same step."""
     row = find_open(st, header, outcome)
     if row < 0:
@@ -265,7 +263,7 @@ def confirm(
         for at in range(count):
             take = st.takes[st.scratch[at].position]
             kind = st.positions[take.position].kind
-            if kind == STOCK or kind == SUPPLY:
+            if carries_units(kind):
                 st.scratch[at].quantity = take.quantity - st.scratch[at].quantity
         _plan_shares(st, count, False)
         for at in range(count):
@@ -302,7 +300,7 @@ def cancel(
     outcome: Any,
     details: NDArray[np.void],
     detail_at: int,
-) -> int:
+) -> Integer:
     """HELD | CONFIRMED -> CANCELLED, or only some quantities by line."""
     row = find_open(st, header, outcome)
     if row < 0:
@@ -334,7 +332,7 @@ def cancel(
 @kernel
 def extend(
     st: Any, header: Any, outcome: Any, details: NDArray[np.void], detail_at: int
-) -> int:
+) -> Integer:
     """Let a hold live at least ttl_ms from now; it is never shortened."""
     row = find_open(st, header, outcome)
     if row < 0:
@@ -360,7 +358,7 @@ def fulfill(
     outcome: Any,
     details: NDArray[np.void],
     detail_at: int,
-) -> int:
+) -> Integer:
     """Units of a CONFIRMED reservation ship: all that is open, or quantities by line."""
     row = find_open(st, header, outcome)
     if row < 0:
@@ -399,7 +397,7 @@ def return_units(
     outcome: Any,
     details: NDArray[np.void],
     detail_at: int,
-) -> int:
+) -> Integer:
     """Shipped units come back to on_hand, for sale or withheld; the state stays as it is.
 
     The first line's scope_key names the node they came to, 0: where each was shipped from.

@@ -1,6 +1,7 @@
 """The ledger's state: every table, how much room each has, and how to save and restore it.
 
-`State` owns the arrays; the kernels get them as one `engine.view.Tables`. Nothing here decides anything.
+`State` owns the arrays; the kernels get them as one `engine.view.Tables`. Nothing here decides
+anything.
 
 Invariants (checked by `engine.invariants`)
 1. Arrays are never reallocated, so a view taken once stays valid.

@@ -179,9 +179,7 @@ def apply_lines(
         if code == outcomes.INSUFFICIENT_STOCK:
             detail_kind = outcomes.SHORTAGE
         asked = min(np.int64(2147483647), abs(np.int64(line.quantity)))
-        at = write_detail(
-            details, at, detail_kind, np.int64(line.line), row, asked, moved, code, 0
-        )
+        at = write_detail(details, at, detail_kind, np.int64(line.line), row, asked, moved, code, 0)
         details[at - 1].time_ms = i  # the line's place in the command: feeds have many lines
         if not per_line:
             for j in range(i - 1, -1, -1):

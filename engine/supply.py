@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import commands, index, outcomes, tables
-from engine.compiled import kernel
+from engine.compiled import Integer, kernel
 from engine.details import write_detail
 from engine.hashing import combine, hash_bytes
 from engine.limits import supplies_per_position_max, units_per_position_max
@@ -18,7 +18,6 @@ from engine.positions import (
     SCOPE_BACKORDER,
     available,
     change,
-    find_position,
     find_stock,
     make_position,
     mark_short,
@@ -35,7 +34,7 @@ _UNITS_MAX = units_per_position_max
 
 
 @kernel
-def find_supply(st: Any, key: np.uint64) -> int:
+def find_supply(st: Any, key: np.uint64) -> Integer:
     """Row of the supply with this key, or NONE."""
     slots = st.supply_index
     mask = slots.shape[0] - 1
@@ -53,7 +52,7 @@ def _link(st: Any, row: int) -> None:
     """Put a supply into its stock's chain, by expected time and then by age."""
     supply = st.supplies[row]
     stock = st.positions[supply.stock]
-    before = NONE
+    before: Integer = NONE
     at = np.int64(stock.link)
     while at >= 0 and st.supplies[at].expected_ms <= supply.expected_ms:
         before = at
@@ -79,7 +78,7 @@ def _unlink(st: Any, row: int) -> None:
 
 
 @kernel
-def _count_open(st: Any, stock: int) -> int:
+def _count_open(st: Any, stock: int) -> Integer:
     count = 0
     at = np.int64(st.positions[stock].link)
     while at >= 0:
@@ -91,7 +90,7 @@ def _count_open(st: Any, stock: int) -> int:
 @kernel
 def _make(
     st: Any, key: np.uint64, scope_key: np.uint64, stock: int, name: int, type_: int, when: int
-) -> int:
+) -> Integer:
     """A new open supply of 0 units, linked; or minus a reason."""
     meta = st.meta[0]
     if _count_open(st, stock) >= supplies_per_position_max:
@@ -133,7 +132,7 @@ def _make(
 @kernel
 def _settle_shortfall(
     st: Any, row: int, policy: int, line: int, details: NDArray[np.void], at: int
-) -> int:
+) -> Integer:
     """After a supply shrank: report, or cancel, what it no longer covers; the next detail."""
     position = np.int64(st.supplies[row].position)
     if available(st, position) >= 0:
@@ -156,7 +155,7 @@ def upsert_supply(
     outcome: Any,
     details: NDArray[np.void],
     at: int,
-) -> int:
+) -> Integer:
     """Announce a supply, or change its quantity, type or time. Details written."""
     row = find_supply(st, line.scope_key)
     if row >= 0:
@@ -211,7 +210,7 @@ def _close(st: Any, row: int) -> None:
 @kernel
 def receive_supply(
     st: Any, header: Any, line: Any, outcome: Any, details: NDArray[np.void], at: int
-) -> int:
+) -> Integer:
     """Units of a supply arrive: its promises become promises of stock, the rest is for sale."""
     row = find_supply(st, line.scope_key)
     if row < 0 or st.supplies[row].type == _BEYOND:
@@ -246,7 +245,7 @@ def receive_supply(
 
 
 @kernel
-def cancel_supply(st: Any, line: Any, outcome: Any, details: NDArray[np.void], at: int) -> int:
+def cancel_supply(st: Any, line: Any, outcome: Any, details: NDArray[np.void], at: int) -> Integer:
     """A supply will not come."""
     row = find_supply(st, line.scope_key)
     if row < 0 or st.supplies[row].type == _BEYOND:
@@ -263,7 +262,7 @@ def cancel_supply(st: Any, line: Any, outcome: Any, details: NDArray[np.void], a
 
 
 @kernel
-def set_backorder_limit(st: Any, line: Any, outcome: Any) -> int:
+def set_backorder_limit(st: Any, line: Any, outcome: Any) -> Integer:
     """Units that may be promised of a stock beyond all announced supply."""
     stock = need_stock(st, line.sku_key, line.node_key)
     if stock < 0:
@@ -312,7 +311,7 @@ def transfer(
     outcome: Any,
     details: NDArray[np.void],
     at: int,
-) -> int:
+) -> Integer:
     """Move available units between nodes, all lines or none; with an expected time they travel as
     a supply of the target, named by the line's text."""
     begin = at
@@ -339,9 +338,10 @@ def transfer(
                 travelling += 1
                 if find_supply(st, _transfer_key(text, text_at, line)) >= 0:
                     code = outcomes.SUPPLY_EXISTS
-                elif _count_open(st, target) + travelling > supplies_per_position_max:
-                    code = outcomes.SUPPLIES_FULL
-                elif st.meta[0].supply_count + travelling > st.supplies.shape[0]:
+                elif (
+                    _count_open(st, target) + travelling > supplies_per_position_max
+                    or st.meta[0].supply_count + travelling > st.supplies.shape[0]
+                ):
                     code = outcomes.SUPPLIES_FULL
                 elif st.meta[0].position_count + travelling > st.positions.shape[0]:
                     code = outcomes.POSITIONS_FULL
@@ -382,9 +382,7 @@ def transfer(
             serve_backorders(st, target)
         else:
             key = _transfer_key(text, text_at, line)
-            name = define_name(
-                st, commands.SUPPLY, key, text, text_at, text_at + line.text_bytes
-            )
+            name = define_name(st, commands.SUPPLY, key, text, text_at, text_at + line.text_bytes)
             row = _make(st, key, key, target, name, commands.TRANSFER_SUPPLY, line.time_ms)
             change(st, np.int64(st.supplies[row].position), units, 0, 0)
         text_at += line.text_bytes

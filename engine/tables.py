@@ -215,12 +215,8 @@ MOVEMENT = np.dtype(
     ]
 )
 
-REQUEST = np.dtype(
-    [("hi", "u8"), ("lo", "u8"), ("fingerprint", "u8"), ("detail_at", "i8")]
-)
+REQUEST = np.dtype([("hi", "u8"), ("lo", "u8"), ("fingerprint", "u8"), ("detail_at", "i8")])
 
 HEAP = np.dtype([("expire_ms", "i8"), ("reservation", "i4"), ("reserved", "i4")])
 
-SCRATCH = np.dtype(
-    [("position", "i4"), ("quantity", "i4"), ("shortfall", "i4"), ("line", "i4")]
-)
+SCRATCH = np.dtype([("position", "i4"), ("quantity", "i4"), ("shortfall", "i4"), ("line", "i4")])

@@ -1,7 +1,7 @@
 """`Tables`: all tables behind one pointer, as the kernels see them.
 
-A kernel takes one argument ``st`` and writes ``st.positions[row].held``. The Python object holds the
-arrays and a block of their addresses; for numba it is a pointer to that block, and reading an
+A kernel takes one argument ``st`` and writes ``st.positions[row].held``. The Python object holds
+the arrays and a block of their addresses; for numba it is a pointer to that block, and reading an
 attribute makes a view of the array without counting references. Measured against numba's own
 struct references the same kernels run several times as fast, because those count references
 atomically at every access; against passing arrays one by one a call costs microseconds less.
@@ -32,7 +32,7 @@ from numba.extending import (
 from numpy.typing import NDArray
 
 
-class TablesType(types.Type):  # type: ignore[misc]
+class TablesType(types.Type):
     """numba's type of `Tables`: the names and types of its arrays, in order."""
 
     def __init__(self, fields: tuple[tuple[str, Any, tuple[int, ...]], ...]) -> None:
@@ -71,9 +71,11 @@ def _type_of(fields: tuple[tuple[str, Any, tuple[int, ...]], ...]) -> TablesType
 
 
 @register_model(TablesType)
-class _TablesModel(models.PrimitiveModel):  # type: ignore[misc]
+class _TablesModel(models.PrimitiveModel):
     def __init__(self, dmm: Any, fe_type: TablesType) -> None:
-        super().__init__(dmm, fe_type, ir.IntType(64).as_pointer())
+        super().__init__(  # type: ignore[no-untyped-call]
+            dmm, fe_type, ir.IntType(64).as_pointer()
+        )
 
 
 @typeof_impl.register(Tables)
@@ -91,10 +93,12 @@ def _unbox_tables(typ: TablesType, obj: Any, c: Any) -> NativeValue:
 
 
 @infer_getattr
-class _TablesAttributes(AttributeTemplate):  # type: ignore[misc]
+class _TablesAttributes(AttributeTemplate):
     key = TablesType
 
-    def generic_resolve(self, typ: TablesType, attr: str) -> Any:
+    def generic_resolve(  # type: ignore[override]
+        self, typ: TablesType, attr: str
+    ) -> Any:
         for name, element, _ in typ.fields:
             if name == attr:
                 return element
@@ -109,11 +113,13 @@ def _lower_attribute(context: Any, builder: Any, typ: TablesType, value: Any, at
     address = builder.load(builder.gep(value, [ir.Constant(word, 2 * place)]))
     rows = builder.load(builder.gep(value, [ir.Constant(word, 2 * place + 1)]))
     array = context.make_array(element)(context, builder)
-    itemsize = element.dtype.size if isinstance(element.dtype, types.Record) else (
-        element.dtype.bitwidth // 8
+    itemsize = (
+        element.dtype.size
+        if isinstance(element.dtype, types.Record)
+        else (element.dtype.bitwidth // 8)
     )
     shape = [rows] + [ir.Constant(word, extent) for extent in inner]
-    strides = []
+    strides: list[Any] = []
     step = itemsize
     for extent in reversed(inner):
         strides.insert(0, ir.Constant(word, step))

@@ -12,7 +12,7 @@ import numpy as np
 
 from engine import outcomes, tables
 from engine import reservations as records
-from engine.compiled import kernel
+from engine.compiled import Integer, kernel
 from engine.positions import available
 
 NONE = tables.NONE
@@ -44,7 +44,7 @@ def move_take(st: Any, take_row: int, stock: int, units: int) -> bool:
 
 
 @kernel
-def serve(st: Any, supply_row: int, stock: int, units: int) -> int:
+def serve(st: Any, supply_row: int, stock: int, units: int) -> Integer:
     """Move up to `units` promised from a supply to stock, first come first served; units moved."""
     left = np.int64(units)
     take_row = np.int64(st.supplies[supply_row].first_take)
@@ -59,7 +59,7 @@ def serve(st: Any, supply_row: int, stock: int, units: int) -> int:
 
 
 @kernel
-def beyond_supply(st: Any, stock: int) -> int:
+def beyond_supply(st: Any, stock: int) -> Integer:
     """The backorder supply of a stock position, or NONE."""
     at = np.int64(st.positions[stock].link)
     while at >= 0:
@@ -70,7 +70,7 @@ def beyond_supply(st: Any, stock: int) -> int:
 
 
 @kernel
-def serve_backorders(st: Any, stock: int) -> int:
+def serve_backorders(st: Any, stock: int) -> Integer:
     """Units became free: give them to those who wait beyond supply; units moved."""
     position = st.positions[stock]
     if position.kind != STOCK or not position.flags & tables.BACKORDERED:
@@ -101,14 +101,14 @@ def serve_after_release(st: Any, row: int) -> None:
 
 
 @kernel
-def cancel_newest_holds(st: Any, row: int) -> int:
+def cancel_newest_holds(st: Any, row: int) -> Integer:
     """Cancel the newest holds on a position until it is short no more; holds cancelled.
 
     O(takes): a scan, as shortfalls are rare.
     """
     cancelled = 0
     while available(st, row) < 0:
-        newest = NONE
+        newest: Integer = NONE
         newest_revision = np.int64(-1)
         for take_row in range(st.meta[0].take_high):
             take = st.takes[take_row]

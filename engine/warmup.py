@@ -6,6 +6,7 @@ import numpy as np
 
 from engine import commands
 from engine.commands import CommandBatch
+from engine.hashing import key_of
 from engine.invariants import check, state_hash
 from engine.machine import apply, expire_command
 from engine.reads import (
@@ -19,7 +20,6 @@ from engine.reads import (
     sellable,
     supply_row,
 )
-from engine.hashing import key_of
 from engine.state import Capacity, State
 
 
