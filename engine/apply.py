@@ -283,9 +283,9 @@ def _draw_near(
             for j in range(line, line + count):
                 key = combine(lines[j].sku_key, lines[j].node_key)
                 at = index.home(st.position_index, key)
-                slot = st.position_index[at]
-                if slot != _ZERO:
-                    seen ^= np.uint64(st.positions[index.row_at(st.position_index, at)].key)
+                if st.position_index[at] != _ZERO:
+                    row = index.row_at(st.position_index, at)
+                    seen ^= np.uint64(st.positions[row].key)
         line += count
     st.meta[0].drawn_near = np.int64(seen)
     return stop

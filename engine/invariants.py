@@ -16,7 +16,7 @@ from engine import recompute, tables
 from engine.reindex import rebuild_indices
 from engine.state import State
 
-_WITHHELD = ("safety_stock", "damaged", "quality_control", "frozen")
+BUCKETS = ("safety_stock", "damaged", "quality_control", "frozen")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,10 @@ def differences(state: State) -> list[Difference]:
     recompute.sum_promises(state.tables, held, committed, np.zeros(5, np.int64))
     recompute.sum_fences(state.tables, fenced)
     recompute.sum_movements(state.tables, on_hand)
+    buckets = state.withheld[:rows]
+    withheld = np.zeros(rows, np.int64)
+    for bucket in BUCKETS:
+        withheld += buckets[bucket]
     found: list[Difference] = []
     stock = positions["kind"] == tables.STOCK
     sources: list[tuple[str, NDArray[np.int64], NDArray[np.bool_]]] = [
@@ -44,6 +48,7 @@ def differences(state: State) -> list[Difference]:
         ("committed", committed, np.ones(rows, np.bool_)),
         ("fenced", fenced, stock),
         ("on_hand", on_hand, stock),
+        ("withheld", withheld, np.ones(rows, np.bool_)),
     ]
     for field, recomputed, where in sources:
         found += [
@@ -62,7 +67,7 @@ def available_column(state: State) -> NDArray[np.int64]:
     """available of every position: on_hand - held - committed - withheld. Shape (positions,)."""
     positions = state.positions[: int(state.meta["position_count"][0])]
     free = positions["on_hand"].astype(np.int64)
-    for field in ("held", "committed", *_WITHHELD):
+    for field in ("held", "committed", "withheld"):
         free -= positions[field]
     return free
 
@@ -87,9 +92,10 @@ def check(state: State) -> list[str]:
         found.append(f"takes: {counts[3]} found, {meta['take_count']} counted")
     if counts[4]:
         found.append(f"takes: {counts[4]} are out of place")
-    positions = state.positions[:rows]
-    for field in ("held", "committed", *_WITHHELD):
-        negative = int((positions[field] < 0).sum())
+    positions, buckets = state.positions[:rows], state.withheld[:rows]
+    for field in ("held", "committed", *BUCKETS):
+        table = buckets if field in BUCKETS else positions
+        negative = int((table[field] < 0).sum())
         if negative:
             found.append(f"positions: {field} is negative in {negative}")
     wrong = recompute.check_heap(state.tables)

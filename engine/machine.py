@@ -36,7 +36,7 @@ def apply(state: State, now_ms: int, batch: CommandBatch) -> Outcomes:
         apply_columns(state.tables, headers, batch.lines, batch.text, cursor, rows, details)
         before = done
         done, _, _, written, changed = cursor.tolist()
-        chunks.append(details[:written].copy())
+        chunks.append(_copy(details, written))
         if done == count:
             break
         cursor[3] = 0
@@ -53,6 +53,11 @@ def apply(state: State, now_ms: int, batch: CommandBatch) -> Outcomes:
         chunks[0] if len(chunks) == 1 else np.concatenate(chunks),
         state.changed[:changed].copy() if changed else NO_CHANGE,
     )
+
+
+def _copy(details: NDArray[np.void], count: int) -> NDArray[np.void]:
+    """The first `count` rows, copied as bytes: numpy copies records one by one."""
+    return details[:count].view(np.uint8).copy().view(DETAIL)
 
 
 def next_expiry_ms(state: State) -> int:

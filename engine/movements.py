@@ -34,7 +34,7 @@ def record(
     movement = st.movements[slot]
     if meta.movement_next >= st.movements.shape[0]:
         forgotten = st.positions[movement.position]
-        forgotten.movement_base += movement.delta
+        st.withheld[movement.position].movement_base += movement.delta
         if forgotten.movement == slot:
             forgotten.movement = NONE
     position = st.positions[row]

@@ -89,14 +89,10 @@ def make_position(st: Any, key: np.uint64, kind: int, sku: int, node: int, scope
     position.on_hand = 0
     position.held = 0
     position.committed = 0
-    position.safety_stock = 0
-    position.damaged = 0
-    position.quality_control = 0
-    position.frozen = 0
+    position.withheld = 0
     position.fenced = 0
     position.link = NONE
     position.movement = NONE
-    position.movement_base = 0
     position.changed_revision = 0
     index.insert(st.position_index, key, row)
     touch(st, row)
@@ -127,13 +123,7 @@ def available(st: Any, row: int) -> Integer:
     """Units that may be promised now; below 0 is a shortfall."""
     position = st.positions[row]
     return (
-        np.int64(position.on_hand)
-        - position.held
-        - position.committed
-        - position.safety_stock
-        - position.damaged
-        - position.quality_control
-        - position.frozen
+        np.int64(position.on_hand) - position.held - position.committed - position.withheld
     )
 
 
@@ -182,29 +172,30 @@ def change(st: Any, row: int, on_hand: int, held: int, committed: int) -> None:
 def withhold(st: Any, row: int, bucket: int, units: int) -> None:
     """Add to one of a position's withheld buckets."""
     before = available(st, row)
-    position = st.positions[row]
+    buckets = st.withheld[row]
     if bucket == commands.SAFETY_STOCK:
-        position.safety_stock += units
+        buckets.safety_stock += units
     elif bucket == commands.DAMAGED:
-        position.damaged += units
+        buckets.damaged += units
     elif bucket == commands.QUALITY_CONTROL:
-        position.quality_control += units
+        buckets.quality_control += units
     else:
-        position.frozen += units
+        buckets.frozen += units
+    st.positions[row].withheld += units
     _settle(st, row, before)
 
 
 @kernel
 def withheld_in(st: Any, row: int, bucket: int) -> Integer:
     """Units in one of a position's withheld buckets."""
-    position = st.positions[row]
+    buckets = st.withheld[row]
     if bucket == commands.SAFETY_STOCK:
-        return np.int64(position.safety_stock)
+        return np.int64(buckets.safety_stock)
     if bucket == commands.DAMAGED:
-        return np.int64(position.damaged)
+        return np.int64(buckets.damaged)
     if bucket == commands.QUALITY_CONTROL:
-        return np.int64(position.quality_control)
-    return np.int64(position.frozen)
+        return np.int64(buckets.quality_control)
+    return np.int64(buckets.frozen)
 
 
 @kernel

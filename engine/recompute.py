@@ -59,7 +59,7 @@ def sum_fences(st: Any, fenced: NDArray[np.int64]) -> None:
 def sum_movements(st: Any, on_hand: NDArray[np.int64]) -> None:
     """Sum the movements of each position, those no longer kept included."""
     for row in range(st.meta[0].position_count):
-        on_hand[row] += st.positions[row].movement_base
+        on_hand[row] += st.withheld[row].movement_base
     written = st.meta[0].movement_next
     for slot in range(min(written, st.movements.shape[0])):
         on_hand[st.movements[slot].position] += st.movements[slot].delta

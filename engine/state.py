@@ -26,6 +26,7 @@ from engine.view import Tables
 _ID_BYTES_MAX = 64
 CHANGED_MAX = 1 << 20
 SCRATCH_MAX = 4096
+_CACHE_LINE = 64
 DETAILS_HELD = 16_384
 
 
@@ -33,16 +34,16 @@ DETAILS_HELD = 16_384
 class Capacity:
     """Rows each table has room for. Unused rows cost address space, not memory."""
 
-    positions: int = 1 << 24
-    names: int = 1 << 24
-    name_bytes: int = 1 << 29
-    group_members: int = 1 << 20
-    reservations: int = 1 << 22
-    takes: int = 1 << 24
-    supplies: int = 1 << 20
-    requests: int = 1 << 22
-    reply_details: int = 1 << 24
-    movements: int = 1 << 22
+    positions: int = 1 << 22
+    names: int = 1 << 22
+    name_bytes: int = 1 << 27
+    group_members: int = 1 << 18
+    reservations: int = 1 << 21
+    takes: int = 1 << 23
+    supplies: int = 1 << 18
+    requests: int = 1 << 21
+    reply_details: int = 1 << 23
+    movements: int = 1 << 21
 
     def __post_init__(self) -> None:
         for name in ("requests", "reply_details", "movements"):
@@ -81,6 +82,7 @@ def _allocate(capacity: Capacity) -> dict[str, NDArray[Any]]:
         ("name_index", _slots(c.names), np.uint64),
         ("group_members", c.group_members, np.int32),
         ("positions", c.positions, tables.POSITION),
+        ("withheld", c.positions, tables.WITHHELD_ROW),
         ("position_index", _slots(c.positions), np.uint64),
         ("supplies", c.supplies, tables.SUPPLY_ROW),
         ("supply_index", _slots(c.supplies), np.uint64),
@@ -105,7 +107,16 @@ def _allocate(capacity: Capacity) -> dict[str, NDArray[Any]]:
         ("made_id", ID_BYTES, np.uint8),
         ("scratch", SCRATCH_MAX, tables.SCRATCH),
     ]
-    return {name: np.zeros(size, dtype) for name, size, dtype in shape}
+    return {name: _zeros(size, np.dtype(dtype)) for name, size, dtype in shape}
+
+
+def _zeros(shape: int | tuple[int, int], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Zero pages that begin at a multiple of a cache line."""
+    extents = shape if isinstance(shape, tuple) else (shape,)
+    size = int(np.prod(extents)) * dtype.itemsize
+    pages = np.zeros(size + _CACHE_LINE, np.uint8)
+    first = -pages.ctypes.data % _CACHE_LINE
+    return pages[first : first + size].view(dtype).reshape(extents)
 
 
 class State:
@@ -118,6 +129,7 @@ class State:
         self.names = arrays["names"]
         self.name_text = arrays["name_text"]
         self.positions = arrays["positions"]
+        self.withheld = arrays["withheld"]
         self.supplies = arrays["supplies"]
         self.reservations = arrays["reservations"]
         self.takes = arrays["takes"]
@@ -166,6 +178,7 @@ class State:
             "name_text": int(meta["name_bytes"]),
             "group_members": int(meta["group_member_count"]),
             "positions": int(meta["position_count"]),
+            "withheld": int(meta["position_count"]),
             "supplies": int(meta["supply_count"]),
             "reservations": int(meta["reservation_high"]),
             "id_text": int(meta["reservation_high"]),

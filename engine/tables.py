@@ -123,16 +123,23 @@ POSITION = np.dtype(
         ("on_hand", "i4"),
         ("held", "i4"),
         ("committed", "i4"),
+        ("withheld", "i4"),  # the sum of the buckets in WITHHELD_ROW
+        ("fenced", "i4"),  # STOCK: what the fences on it may still sell
+        ("link", "i4"),  # STOCK: first supply row; SUPPLY: its supply row; FENCE: the stock
+        ("movement", "i4"),  # newest movement's slot
+        ("reserved2", "i4"),
+        ("changed_revision", "i8"),
+    ]
+)  # 64 bytes, allocated at multiples of 64: one cache line holds all that a sale touches
+
+WITHHELD_ROW = np.dtype(
+    [
         ("safety_stock", "i4"),
         ("damaged", "i4"),
         ("quality_control", "i4"),
         ("frozen", "i4"),
-        ("fenced", "i4"),  # STOCK: what the fences on it may still sell
-        ("link", "i4"),  # STOCK: first supply row; SUPPLY: its supply row; FENCE: the stock
-        ("movement", "i4"),  # newest movement's slot
         ("movement_base", "i4"),  # on_hand from movements no longer kept
-        ("reserved2", "i4"),
-        ("changed_revision", "i8"),
+        ("reserved", "i4"),
     ]
 )
 
