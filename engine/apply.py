@@ -240,8 +240,8 @@ def _remember_group(
 
 
 @kernel
-def begin_batch(st: Any, now_ms: int, cursor: NDArray[np.int64]) -> None:
-    """Open a batch at `now_ms`, or at the ledger's time if that is later."""
+def _begin(st: Any, now_ms: int, cursor: NDArray[np.int64]) -> None:
+    """Start a batch at `now_ms`, or at the ledger's time if that is later."""
     meta = st.meta[0]
     meta.now_ms = max(meta.now_ms, now_ms)
     meta.batch_revision = meta.revision
@@ -294,6 +294,7 @@ def _draw_near(
 @kernel
 def apply_columns(
     st: Any,
+    now_ms: int,
     headers: NDArray[np.void],
     lines: NDArray[np.void],
     text: NDArray[np.uint8],
@@ -301,12 +302,15 @@ def apply_columns(
     out: NDArray[np.void],
     details: NDArray[np.void],
 ) -> None:
-    """Apply commands from ``cursor`` = (command, line, text byte, detail) on.
+    """Apply commands from ``cursor`` = (command, line, text byte, detail) on;
+    a first command below 0 starts the batch.
 
     Stops early when the details left might not suffice for the next command or atomic group, or at
     a command that is not the kernel's (documents); the cursor then says where.
     """
     meta = st.meta[0]
+    if cursor[0] < 0:
+        _begin(st, now_ms, cursor)
     i = cursor[0]
     first = cursor[1]
     text_at = cursor[2]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import commands
-from engine.apply import DETAILS_PER_COMMAND, apply_columns, begin_batch
+from engine.apply import DETAILS_PER_COMMAND, apply_columns
 from engine.commands import CommandBatch
 from engine.documents import apply_document
 from engine.outcomes import DETAIL, OUTCOME, Outcomes
@@ -29,11 +29,11 @@ def apply(state: State, now_ms: int, batch: CommandBatch) -> Outcomes:
     rows = np.empty(count, OUTCOME)
     cursor = state.cursor
     details = state.details
-    begin_batch(state.tables, now_ms, cursor)
+    cursor[0] = -1  # a new batch: the kernel starts it
     chunks = []
     done = 0
     while True:
-        apply_columns(state.tables, headers, batch.lines, batch.text, cursor, rows, details)
+        apply_columns(state.tables, now_ms, headers, batch.lines, batch.text, cursor, rows, details)
         before = done
         done, _, _, written, changed = cursor.tolist()
         chunks.append(_copy(details, written))
@@ -56,7 +56,9 @@ def apply(state: State, now_ms: int, batch: CommandBatch) -> Outcomes:
 
 
 def _copy(details: NDArray[np.void], count: int) -> NDArray[np.void]:
-    """The first `count` rows, copied as bytes: numpy copies records one by one."""
+    """The first `count` rows. Many are copied as bytes, as numpy copies records one by one."""
+    if count < 64:
+        return details[:count].copy()
     return details[:count].view(np.uint8).copy().view(DETAIL)
 
 

@@ -8,7 +8,7 @@ same answer again, after a restart too.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,8 +115,7 @@ DETAIL = np.dtype(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Outcomes:
+class Outcomes(NamedTuple):
     """The answers to a batch. Shapes: rows (n,), details (sum of detail_count,)."""
 
     rows: NDArray[np.void]

@@ -122,9 +122,7 @@ def need_stock(st: Any, sku_key: np.uint64, node_key: np.uint64) -> Integer:
 def available(st: Any, row: int) -> Integer:
     """Units that may be promised now; below 0 is a shortfall."""
     position = st.positions[row]
-    return (
-        np.int64(position.on_hand) - position.held - position.committed - position.withheld
-    )
+    return np.int64(position.on_hand) - position.held - position.committed - position.withheld
 
 
 @kernel
