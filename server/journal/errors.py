@@ -43,6 +43,14 @@ class JournalGap(JournalCorrupted):
     """Records are missing: `record` is the first one behind the gap, or the last one known of."""
 
 
+class JournalDiverged(JournalError):
+    """Replaying a record gave other decisions than the ones that were answered.
+
+    The engine is not the one that wrote the record, or it is not deterministic: either way its
+    state is not the one callers were told of.
+    """
+
+
 class JournalFenced(JournalError):
     """A writer with a higher epoch owns the journal: what this one sends is refused."""
 

@@ -1,7 +1,7 @@
 """Snapshots as files in one directory, each written whole before it gets its name.
 
 Names sort by place: ``<epoch>-<sequence>-r<revision>.snapshot``. A file that is being written is
-called ``.writing-<pid>`` and is removed by the next save, if a crash left it behind.
+called ``.writing-<pid>``; one that a crash left behind is removed by the next save.
 
 Callers: a journal that keeps its snapshots beside itself.
 """
@@ -68,7 +68,9 @@ class FileSnapshots:
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             for left_behind in self.directory.glob(".writing-*"):
-                left_behind.unlink(missing_ok=True)
+                process = left_behind.name.rpartition("-")[2]
+                if not process.isdigit() or not _is_alive(int(process)):
+                    left_behind.unlink(missing_ok=True)
             try:
                 with writing.open("xb", buffering=0) as file:
                     unsynced_bytes = 0
@@ -105,6 +107,16 @@ class FileSnapshots:
                 f"snapshot {path}: holds the state at record {snapshot.header.cursor.record_id}"
             )
         return snapshot
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return process != os.getpid()
 
 
 def sync_directory(directory: Path) -> None:

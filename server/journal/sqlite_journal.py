@@ -323,6 +323,9 @@ class SqliteJournal:
         except JournalError as error:
             self._broken = error
             raise
+        except Exception as error:
+            self._broken = JournalUnavailable(f"{self._path}: {error!r}")
+            raise
         self._claimed = sealed.cursor
         self._mark.move(record_id)
         return record_id

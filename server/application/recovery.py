@@ -1,0 +1,224 @@
+"""From a journal back to the state: the newest good snapshot, then every record after it.
+
+Replay gives the very same state because the engine is deterministic. Each record holds the revision
+it ended at and a checksum of its decisions; a replay that comes to others stops right there.
+
+Callers: `server.lifecycle` (at start, and as the sequencer's `rebuild`), the snapshot process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from engine import invariants, machine
+from engine.commands import CommandBatch
+from engine.state import Capacity, State
+from server.application.ledger import Engine, Ledger, outcome_checksum
+from server.journal.errors import (
+    JournalCorrupted,
+    JournalDiverged,
+    JournalError,
+    JournalGap,
+    JournalRefused,
+    JournalUnavailable,
+    SnapshotDamaged,
+)
+from server.journal.port import Journal
+from server.journal.record import COMMANDS, Cursor, JournalRecord
+from server.journal.snapshot import Snapshot, SnapshotHeader, SnapshotName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecoveryReport:
+    """What a recovery found and how long it took. Durations in seconds."""
+
+    revision: int
+    positions: int
+    open_holds: int
+    snapshot: SnapshotName | None
+    snapshots_skipped: tuple[str, ...]
+    """Why each newer snapshot could not be used."""
+    records: int
+    commands: int
+    load_s: float
+    replay_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """A state and the place in the journal it stands for."""
+
+    state: State
+    cursor: Cursor
+
+
+async def recover(
+    journal: Journal,
+    capacity: Capacity,
+    *,
+    holder: str,
+    on_lost: Callable[[JournalError], None],
+    engine: Engine = machine,
+) -> tuple[Ledger, RecoveryReport]:
+    """Claim `journal`, then replay it to the end: the ledger may be served afterwards.
+
+    The claim comes first: it ends every other writer, so that the end stays the end.
+    Raises a JournalError that says why nothing may be served.
+    """
+    tail = await journal.claim(holder, on_lost)
+    replayed, report = await replay(journal, capacity, engine=engine)
+    if replayed.cursor != tail:
+        raise JournalGap(
+            str(tail.record_id),
+            f"is this writer's own start, but reading ended at record {replayed.cursor.record_id}",
+        )
+    return Ledger(replayed.state, journal), report
+
+
+async def replay(
+    journal: Journal,
+    capacity: Capacity,
+    *,
+    engine: Engine = machine,
+    to_revision: int | None = None,
+) -> tuple[Replayed, RecoveryReport]:
+    """The state after every record there is, or after `to_revision`. Takes no ownership.
+
+    Raises JournalCorrupted, JournalGap or JournalDiverged naming the record; JournalRefused when
+    the state does not fit `capacity`.
+    """
+    started_s = time.perf_counter()
+    loaded = await _load_newest(journal, capacity, to_revision)
+    state, cursor = loaded.state, loaded.cursor
+    loaded_s = time.perf_counter()
+    try:
+        cursor, records, commands = await _replay_records(
+            journal, cursor, engine, state, to_revision
+        )
+    except JournalGap as gap:
+        unusable = "; ".join(loaded.skipped)
+        if not unusable:
+            raise
+        raise JournalGap(gap.record, f"{gap.reason}. Not usable: {unusable}") from gap
+    meta = state.meta[0]
+    report = RecoveryReport(
+        revision=state.revision,
+        positions=int(meta["position_count"]),
+        open_holds=int(meta["held_count"]),
+        snapshot=loaded.name,
+        snapshots_skipped=loaded.skipped,
+        records=records,
+        commands=commands,
+        load_s=loaded_s - started_s,
+        replay_s=time.perf_counter() - loaded_s,
+    )
+    return Replayed(state, cursor), report
+
+
+async def take_snapshot(replayed: Replayed, journal: Journal) -> SnapshotName:
+    """Keep the state beside its journal. Nothing may be applied to it meanwhile."""
+    state = replayed.state
+    header = SnapshotHeader(
+        genesis=journal.genesis,
+        cursor=replayed.cursor,
+        revision=state.revision,
+        now_ms=state.now_ms,
+        state_hash=invariants.state_hash(state),
+    )
+    return await journal.snapshots.save(Snapshot(header, state.sections()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    state: State
+    cursor: Cursor
+    name: SnapshotName | None
+    skipped: tuple[str, ...]
+
+
+async def _load_newest(journal: Journal, capacity: Capacity, to_revision: int | None) -> _Loaded:
+    """The newest snapshot that is whole, or an empty state when there is none."""
+    tail = await journal.tail()
+    skipped: list[str] = []
+    for name in await journal.snapshots.list():
+        if to_revision is not None and name.revision > to_revision:
+            continue
+        try:
+            snapshot = await journal.snapshots.load(name)
+        except (SnapshotDamaged, JournalUnavailable) as error:
+            skipped.append(str(error))
+            continue
+        header = snapshot.header
+        if header.genesis != journal.genesis:
+            skipped.append(f"snapshot at record {name.record_id}: belongs to another ledger")
+            continue
+        if header.cursor.record_id > tail.record_id:
+            raise JournalGap(
+                str(header.cursor.record_id),
+                f"is in a snapshot, but {journal.place} ends at record {tail.record_id}: it is "
+                "older than its snapshots. Bring back the journal that belongs to them",
+            )
+        try:
+            state = await asyncio.to_thread(State.restore, capacity, snapshot.sections)
+        except ValueError as error:
+            raise JournalRefused(f"snapshot at record {name.record_id}: {error}") from error
+        if invariants.state_hash(state) != header.state_hash:
+            skipped.append(f"snapshot at record {name.record_id}: gives a state of another hash")
+            continue
+        return _Loaded(state, header.cursor, name, tuple(skipped))
+    return _Loaded(State.create(capacity), journal.genesis.beginning, None, tuple(skipped))
+
+
+async def _replay_records(
+    journal: Journal, cursor: Cursor, engine: Engine, state: State, to_revision: int | None
+) -> tuple[Cursor, int, int]:
+    """Apply every record after `cursor`: the place come to, and how many records and commands."""
+    records = commands = 0
+    page = await journal.read(cursor)
+    while page:
+        # The next page is read and verified on the journal's thread while this one is applied.
+        following = asyncio.ensure_future(journal.read(page[-1].cursor))
+        try:
+            for record in page:
+                if to_revision is not None and record.last_revision > to_revision:
+                    await asyncio.gather(following, return_exceptions=True)
+                    return cursor, records, commands
+                commands += _apply(engine, state, record)
+                cursor = record.cursor
+                records += 1
+        except BaseException:
+            await asyncio.gather(following, return_exceptions=True)
+            raise
+        page = await following
+    return cursor, records, commands
+
+
+def _apply(engine: Engine, state: State, record: JournalRecord) -> int:
+    """Apply one record again; returns its commands. Raises JournalDiverged, JournalCorrupted."""
+    if record.kind != COMMANDS:
+        return 0
+    name = str(record.record_id)
+    if record.first_revision != state.revision + 1:
+        raise JournalDiverged(
+            f"journal record {name} begins at revision {record.first_revision}, "
+            f"replay has come to revision {state.revision}"
+        )
+    try:
+        batch = CommandBatch.from_bytes(record.payload)
+    except ValueError as error:
+        raise JournalCorrupted(name, str(error)) from error
+    outcomes = engine.apply(state, record.now_ms, batch)
+    if state.revision != record.last_revision:
+        raise JournalDiverged(
+            f"journal record {name} ended at revision {record.last_revision}, "
+            f"replay ends it at {state.revision}; start the version of Holdfast that wrote it"
+        )
+    if outcome_checksum(outcomes) != record.outcome_checksum:
+        raise JournalDiverged(
+            f"journal record {name}: replay decides otherwise than was answered; "
+            "start the version of Holdfast that wrote it"
+        )
+    return len(batch)

@@ -1,0 +1,73 @@
+"""Writes one snapshot in a process of its own: ``python -m server.application.snapshot_process``.
+
+It opens the journal read-only, loads the newest snapshot, replays what came after and saves the
+result. Replay is deterministic, so this is the writer's own state at that record, and the writer
+never pauses; the price is a second copy of the state in memory for as long as it runs.
+
+Prints one JSON object: the snapshots that may be relied on, newest first, each read back and
+verified. Ends with status 1 and one sentence on stderr when it could not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from typing import Any
+
+from engine.state import Capacity
+from server.application.recovery import replay, take_snapshot
+from server.journal.errors import JournalError
+from server.journal.genesis import JournalIdentity
+from server.journal.opening import open_journal
+from server.journal.snapshot import SnapshotName
+
+# The two that recovery may need: the newest, and the one before in case the newest is damaged.
+SNAPSHOTS_KEPT = 2
+# The writer and its callers go first.
+_NICENESS = 10
+
+
+async def write_snapshot(
+    journal_url: str, identity: JournalIdentity, capacity: Capacity
+) -> list[SnapshotName]:
+    """Save a snapshot of the journal's end; the newest ones that are whole, newest first."""
+    journal = await open_journal(journal_url, identity)
+    try:
+        replayed, _ = await replay(journal, capacity)
+        await take_snapshot(replayed, journal)
+        whole = []
+        for name in (await journal.snapshots.list())[:SNAPSHOTS_KEPT]:
+            await journal.snapshots.load(name)
+            whole.append(name)
+        return whole
+    finally:
+        await journal.close()
+
+
+def main(arguments: list[str]) -> int:
+    """The program. `arguments` is one JSON object, as `server.application.snapshots` gives it."""
+    parser = argparse.ArgumentParser(prog="snapshot_process", description=__doc__)
+    parser.add_argument("request", type=json.loads, help="journal, identity, capacity as JSON")
+    request: dict[str, Any] = parser.parse_args(arguments).request
+    os.nice(_NICENESS)
+    try:
+        names = asyncio.run(
+            write_snapshot(
+                request["journal"],
+                JournalIdentity(**request["identity"]),
+                Capacity(**request["capacity"]),
+            )
+        )
+    except JournalError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    whole = [[*name.record_id, name.revision] for name in names]
+    sys.stdout.write(json.dumps({"snapshots": whole}) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
