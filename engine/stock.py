@@ -36,7 +36,7 @@ _UNITS_MAX = units_per_position_max
 
 @kernel
 def _adjust_line(st: Any, line: Any) -> tuple[int, int, int]:
-    """Add to on_hand. (code, position, units that were available)"""
+    """Add to on_hand. (code, position, difference or units that were available)"""
     delta = np.int64(line.quantity)
     if delta > 0:
         row = need_stock(st, line.sku_key, line.node_key)
@@ -54,7 +54,7 @@ def _adjust_line(st: Any, line: Any) -> tuple[int, int, int]:
     if st.positions[row].on_hand + delta > _UNITS_MAX:
         return outcomes.QUANTITY_OUT_OF_RANGE, row, free
     change(st, row, delta, 0, 0)
-    return OK, row, free
+    return OK, row, delta
 
 
 @kernel
