@@ -23,6 +23,7 @@ from engine.positions import (
     mark_short,
     need_stock,
     position_key,
+    touch,
 )
 from engine.waiting import cancel_newest_holds, serve, serve_backorders
 
@@ -205,6 +206,7 @@ def _close(st: Any, row: int) -> None:
     change(st, position, -np.int64(st.positions[position].on_hand), 0, 0)
     supply.open = 0
     _unlink(st, row)
+    touch(st, np.int64(supply.stock))  # what may be promised of the stock changes with it
 
 
 @kernel
