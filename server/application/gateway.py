@@ -1,0 +1,183 @@
+"""The transport's way to the ledger: submit, read, and why not.
+
+Between the wire and the sequencer there is one object that lives as long as the process: it is
+there before the ledger is recovered and after it is drained, and says which. Deadlines become
+ledger time here; the sequencer's errors become one exception with a reason.
+"""
+
+from __future__ import annotations
+
+import enum
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from engine.commands import CommandBatch
+from engine.outcomes import Outcomes
+from engine.state import State
+from server.application.clock import Clock
+from server.application.piece_queue import RESERVE
+from server.application.sequencer import Durability, Sequencer, Status
+from server.application.sequencer_errors import (
+    DeadlinePassed,
+    NotServing,
+    OutcomeUnknown,
+    Overloaded,
+)
+
+_RECOVERING_MS = 500
+_DRAINING_MS = 250
+_JOURNAL_MS = 100
+
+
+class Phase(enum.Enum):
+    """What the server is doing, as health and admin tell it."""
+
+    STARTING = "starting"
+    SERVING = "serving"
+    DRAINING = "draining"
+    STOPPED = "stopped"
+
+
+class Why(enum.Enum):
+    """Why the ledger gave no outcome."""
+
+    OVERLOADED = enum.auto()
+    DEADLINE_NOT_MET = enum.auto()
+    JOURNAL_UNAVAILABLE = enum.auto()
+    SHARD_MOVED = enum.auto()
+    DRAINING = enum.auto()
+    RECOVERING = enum.auto()
+
+
+class NotDone(Exception):
+    """No outcome. `retry_ms`: when to ask again, 0: not at all."""
+
+    def __init__(self, why: Why, message: str, retry_ms: int = 0) -> None:
+        super().__init__(message)
+        self.why = why
+        self.retry_ms = retry_ms
+
+
+def _spread(milliseconds: int) -> int:
+    """Half to one and a half times as long, so that those told to wait do not return together."""
+    return max(1, int(milliseconds * random.uniform(0.5, 1.5)))
+
+
+@dataclass(slots=True)
+class Gateway:
+    """One process' door to its ledger."""
+
+    clock: Clock
+    sequencer: Sequencer | None = None
+    phase: Phase = Phase.STARTING
+    moved: bool = False
+    """Another process owns the journal now."""
+    _on_drain: set[Callable[[], None]] = field(default_factory=set)
+
+    def open(self, sequencer: Sequencer) -> None:
+        """The ledger is recovered: serve."""
+        self.sequencer = sequencer
+        self.phase = Phase.SERVING
+
+    def begin_drain(self) -> None:
+        """Take no new work, and tell the streams that wait for more."""
+        self.phase = Phase.DRAINING
+        for callback in tuple(self._on_drain):
+            callback()
+
+    def on_drain(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` when draining begins; the function returned ends that."""
+        self._on_drain.add(callback)
+        return lambda: self._on_drain.discard(callback)
+
+    def draining(self) -> NotDone:
+        """What a stream ends with when the server shuts down."""
+        return NotDone(Why.DRAINING, "the server is shutting down", _spread(_DRAINING_MS))
+
+    def _live(self) -> Sequencer:
+        if self.sequencer is None or self.phase is Phase.STARTING:
+            raise NotDone(Why.RECOVERING, "the ledger is being read", _spread(_RECOVERING_MS))
+        return self.sequencer
+
+    @property
+    def state(self) -> State:
+        """The live state, perhaps ahead of the journal. Ask anew after every await.
+
+        Raises NotDone while there is none that may be read.
+        """
+        sequencer = self._live()
+        if sequencer.status in (Status.REBUILDING, Status.STOPPED):
+            raise self._not_serving(sequencer)
+        return sequencer.state
+
+    @property
+    def ledger_id(self) -> str:
+        """Which ledger this is, also after a restart. Raises NotDone."""
+        return self._live().journal.genesis.ledger_id
+
+    def now_ms(self) -> int:
+        """Ledger time."""
+        return self.clock.now_ms()
+
+    async def submit(
+        self,
+        batch: CommandBatch,
+        *,
+        remaining_s: float | None,
+        priority: int = RESERVE,
+        memory_only: bool = False,
+    ) -> Outcomes:
+        """The outcomes of `batch`, once durable. `remaining_s`: how long the caller still waits.
+
+        Raises NotDone.
+        """
+        sequencer = self._live()
+        if self.phase is not Phase.SERVING:
+            raise self.draining()
+        deadline_ms = None
+        if remaining_s is not None:
+            deadline_ms = self.clock.now_ms() + int(remaining_s * 1000)
+        try:
+            return await sequencer.submit(
+                batch,
+                priority=priority,
+                deadline_ms=deadline_ms,
+                durability=Durability.MEMORY if memory_only else Durability.JOURNALED,
+            )
+        except Overloaded as error:
+            raise NotDone(Why.OVERLOADED, str(error), _spread(error.retry_after_ms)) from None
+        except DeadlinePassed as error:
+            raise NotDone(Why.DEADLINE_NOT_MET, str(error)) from None
+        except NotServing:
+            raise self._not_serving(sequencer) from None
+        except OutcomeUnknown as error:
+            raise self._unknown(sequencer, error) from None
+
+    async def durable(self) -> None:
+        """Wait until everything read from the state so far may be told. Raises NotDone."""
+        sequencer = self._live()
+        try:
+            await sequencer.barrier()
+        except NotServing:
+            raise self._not_serving(sequencer) from None
+        except OutcomeUnknown as error:
+            raise self._unknown(sequencer, error) from None
+
+    def _not_serving(self, sequencer: Sequencer) -> NotDone:
+        if sequencer.status is Status.DRAINING:
+            return self.draining()
+        if sequencer.status is Status.STOPPED and self.moved:
+            return NotDone(
+                Why.SHARD_MOVED, "another process serves this shard", _spread(_JOURNAL_MS)
+            )
+        return NotDone(
+            Why.JOURNAL_UNAVAILABLE, "the journal can not be written", _spread(_JOURNAL_MS)
+        )
+
+    def _unknown(self, sequencer: Sequencer, error: OutcomeUnknown) -> NotDone:
+        return NotDone(
+            Why.JOURNAL_UNAVAILABLE,
+            f"{error}; it may have taken effect: send it again with the same request_id",
+            _spread(_JOURNAL_MS),
+        )

@@ -1,0 +1,395 @@
+"""The server's life: listen, warm up, recover, serve, drain, end.
+
+Order of the beginning: the listeners first (health NOT_SERVING, metrics), then the kernels, then
+the journal; SERVING only when all of it is done. Order of the end: NOT_SERVING, no new calls, those
+under way finish or are cut, the queue empties into the journal, a snapshot, the journal closes.
+
+Invariants
+1. What was acknowledged is in the journal whatever happens here.
+2. The process ends with 0 after a drain that was asked for, with 1 after a fault, with 2 when it
+   was told something it can not do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from server import logs
+from server.application.clock import Clock, SystemClock
+from server.application.gateway import Gateway, Phase
+from server.application.ledger import Ledger
+from server.application.piece_queue import QueueLimits
+from server.application.recovery import recover
+from server.application.sequencer import Sequencer, Status
+from server.application.snapshots import SnapshotFailed, SnapshotReport, Snapshots
+from server.application.watch import WatchHub
+from server.config import Config, split_address
+from server.journal.errors import JournalError
+from server.journal.genesis import JournalIdentity
+from server.journal.opening import open_journal
+from server.ledger_metrics import LedgerMetrics
+from server.metrics import Metrics, MetricsServer, build_info
+from server.transport.health import Health
+from server.transport.server import CannotListen, Listener, build
+from server.transport.services.admin import SnapshotNotTaken, SnapshotTaken
+from server.transport.tls import CertificateRefused, Certificates
+from server.transport.warmup import warm_up
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_log = logs.get("lifecycle")
+
+# What a drain may still take once calls under way are through or cut.
+_EMPTY_QUEUE_S_MAX = 1.5
+
+
+class CannotStart(Exception):
+    """The server can not begin as it was told; one sentence says why."""
+
+
+class Server:
+    """One server in this process, on the running event loop."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        make_clock: Callable[[int], Clock] = lambda not_before: SystemClock(
+            not_before_ms=not_before
+        ),
+    ) -> None:
+        """`make_clock` is given the ledger's last time; tests put a clock of their own there."""
+        self.config = config
+        self.metrics = Metrics()
+        self.port = 0
+        self.metrics_port = 0
+        self._make_clock = make_clock
+        self._gateway = Gateway(make_clock(0))
+        self._hub = WatchHub(watches_max=config.watches_max)
+        self._health = Health()
+        self._ledger_metrics = LedgerMetrics(self._gateway, self._hub, self.metrics)
+        self._grpc: object | None = None
+        self._metrics_server: MetricsServer | None = None
+        self._snapshots: Snapshots | None = None
+        self._last_snapshot: SnapshotTaken | None = None
+        self._stop_asked = asyncio.Event()
+        self._grace_s = config.drain_ms_max / 1e3
+        self._failed = ""
+        self._start_ms = self._gateway.now_ms()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # --- What admin may ask (server.transport.services.admin.Operator) -------------------------
+
+    @property
+    def start_ms(self) -> int:
+        """When the server started."""
+        return self._start_ms
+
+    @property
+    def version(self) -> str:
+        """Version of the server."""
+        return build_info()["version"]
+
+    @property
+    def journal_scheme(self) -> str:
+        """What keeps the journal."""
+        return self.config.journal_url.partition(":")[0]
+
+    @property
+    def open_calls(self) -> int:
+        """Calls under way."""
+        return sum(stats.in_flight for stats in self.metrics.methods.values())
+
+    @property
+    def last_snapshot(self) -> SnapshotTaken | None:
+        """The newest snapshot known of."""
+        return self._last_snapshot
+
+    async def snapshot(self) -> SnapshotTaken:
+        """Write one now."""
+        if self._snapshots is None:
+            raise SnapshotNotTaken("the ledger is being read")
+        try:
+            report = await self._snapshots.now()
+        except SnapshotFailed as fault:
+            raise SnapshotNotTaken(str(fault)) from fault
+        return self._taken(report)
+
+    def drain(self, grace_ms: int) -> None:
+        """Begin to end. Asking twice changes nothing."""
+        if not self._stop_asked.is_set():
+            self._grace_s = grace_ms / 1e3
+            self._stop_asked.set()
+
+    # --- Beginning ---------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Listen, then make ready and serve. Raises CannotStart, nothing is left behind then."""
+        try:
+            await self._listen()
+            await asyncio.to_thread(warm_up)
+            await self._recover()
+        except (CannotStart, JournalError) as fault:
+            await self.stop()
+            raise CannotStart(str(fault)) from fault
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _listen(self) -> None:
+        config = self.config
+        credentials = None
+        if config.tls_certificate is not None and config.tls_key is not None:
+            try:
+                credentials = Certificates(
+                    config.tls_certificate,
+                    config.tls_key,
+                    config.tls_client_ca,
+                    on_reload=self._certificate_reloaded,
+                ).credentials()
+            except CertificateRefused as fault:
+                raise CannotStart(str(fault)) from fault
+        if config.metrics_listen:
+            server = MetricsServer(self.metrics)
+            try:
+                self.metrics_port = await server.start(*split_address(config.metrics_listen))
+            except OSError as fault:
+                raise CannotStart(
+                    f"metrics_listen = {config.metrics_listen!r}: {fault.strerror or fault}"
+                ) from fault
+            self._metrics_server = server
+        listener = Listener(
+            address=config.listen,
+            credentials=credentials,
+            concurrent_calls_max=config.concurrent_calls_max,
+            reflection=config.reflection,
+            channelz=config.channelz,
+            log_requests=config.log_requests,
+        )
+        try:
+            made, self.port = build(
+                listener,
+                gateway=self._gateway,
+                hub=self._hub,
+                health=self._health,
+                metrics=self.metrics,
+                operator=self,
+            )
+        except CannotListen as fault:
+            raise CannotStart(f"listen = {fault}") from fault
+        await self._health.set(False)
+        await made.start()
+        self._grpc = made
+        _log.info(
+            "listening",
+            port=self.port,
+            metrics_port=self.metrics_port,
+            tls=config.is_tls,
+            mtls=config.tls_client_ca is not None,
+            pid=os.getpid(),
+        )
+
+    def _certificate_reloaded(self, good: bool) -> None:
+        if good:
+            self.metrics.certificate_reloads += 1
+        else:
+            self.metrics.certificate_reload_failures += 1
+
+    async def _read_ledger(self) -> tuple[Ledger, object]:
+        journal = await open_journal(self.config.journal_url, JournalIdentity())
+        try:
+            return await recover(
+                journal, self.config.capacity, holder=_holder(), on_lost=self._lost
+            )
+        except BaseException:
+            await journal.close()
+            raise
+
+    async def _recover(self) -> None:
+        began_s = asyncio.get_running_loop().time()
+        ledger, report = await self._read_ledger()
+        self._gateway.clock = self._make_clock(ledger.state.now_ms)
+        sequencer = Sequencer(
+            ledger,
+            self._gateway.clock,
+            limits=QueueLimits(queue_commands_max=self.config.queue_commands_max),
+            rebuild=self._rebuild,
+            on_batch=self._on_batch,
+            on_status=self._on_status,
+        )
+        sequencer.on_change(self._on_change)
+        self._snapshots = Snapshots(
+            sequencer,
+            journal_url=self.config.journal_url,
+            capacity=self.config.capacity,
+            every_commands=self.config.snapshot_commands,
+            recovered=report,  # type: ignore[arg-type]
+            on_snapshot=self._on_snapshot,
+            on_failure=lambda why: _log.error("snapshot failed", reason=why),
+        )
+        self._gateway.open(sequencer)
+        await self._health.set(True)
+        _log.info(
+            "serving",
+            journal=ledger.journal.place,
+            durability=ledger.journal.durability,
+            revision=ledger.state.revision,
+            seconds=round(asyncio.get_running_loop().time() - began_s, 3),
+        )
+
+    async def _rebuild(self) -> Ledger:
+        ledger, _ = await self._read_ledger()
+        return ledger
+
+    # --- What happens meanwhile --------------------------------------------------------------
+
+    def _lost(self, error: JournalError) -> None:
+        if self._gateway.sequencer is not None:
+            self._gateway.sequencer.lose(error)
+
+    def _on_batch(self, report: object) -> None:
+        self._ledger_metrics.note_batch(report)  # type: ignore[arg-type]
+        if self._snapshots is not None:
+            self._snapshots.note_batch(report)  # type: ignore[arg-type]
+
+    def _on_change(self, revision: int, rows: NDArray[np.int32]) -> None:
+        if self._gateway.sequencer is not None:
+            self._hub.changed(self._gateway.sequencer.state, rows)
+
+    def _on_status(self, status: Status, reason: str) -> None:
+        """The sequencer is in another state: health follows at once."""
+        if status is Status.SERVING:
+            _log.info("ledger serves again", reason=reason)
+            self._hub.wake_all()
+        elif self._gateway.phase is Phase.SERVING:
+            _log.error("ledger stopped serving", status=status.value, reason=reason)
+        self._background(
+            self._health.set(status is Status.SERVING and self._gateway.phase is Phase.SERVING)
+        )
+        if status is Status.STOPPED and self._gateway.phase is Phase.SERVING:
+            # Nothing here can mend it: another process owns the journal, or it is damaged.
+            self._failed = reason
+            self._gateway.moved = True
+            self._stop_asked.set()
+
+    def _background(self, work: object) -> None:
+        task = asyncio.ensure_future(work)  # type: ignore[call-overload]
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _on_snapshot(self, report: SnapshotReport) -> None:
+        self._taken(report)
+        _log.info(
+            "snapshot written",
+            revision=report.name.revision,
+            records_trimmed=report.records_trimmed,
+            seconds=round(report.seconds, 3),
+        )
+
+    def _taken(self, report: SnapshotReport) -> SnapshotTaken:
+        self._last_snapshot = SnapshotTaken(
+            revision=report.name.revision,
+            size_bytes=0,
+            create_ms=self._gateway.now_ms(),
+            seconds=report.seconds,
+        )
+        return self._last_snapshot
+
+    # --- End ---------------------------------------------------------------------------------
+
+    async def until_stop_asked(self) -> None:
+        """Wait for a signal, AdminService.Drain, or a fault that ends the server."""
+        await self._stop_asked.wait()
+
+    async def stop(self) -> None:
+        """Drain and end. May be called at any time, and twice."""
+        gateway = self._gateway
+        if gateway.phase is Phase.STOPPED:
+            return
+        await self._health.set(False)
+        gateway.begin_drain()
+        self._hub.wake_all()
+        if self._grpc is not None:
+            _log.info("draining", open_calls=self.open_calls, grace_s=self._grace_s)
+            await self._grpc.stop(self._grace_s)  # type: ignore[attr-defined]
+        await self._close_ledger()
+        if self._metrics_server is not None:
+            await self._metrics_server.stop()
+        if self._tasks:
+            await asyncio.wait(list(self._tasks))
+        gateway.phase = Phase.STOPPED
+        _log.info("stopped", failed=self._failed or None)
+
+    async def _close_ledger(self) -> None:
+        sequencer = self._gateway.sequencer
+        if sequencer is None:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_EMPTY_QUEUE_S_MAX):
+                await sequencer.drain()
+        if self._snapshots is not None and sequencer.status is Status.DRAINING:
+            try:
+                report = await self._snapshots.at_the_end()
+            except (SnapshotFailed, JournalError) as fault:
+                _log.error("no snapshot at the end", reason=str(fault))
+            else:
+                if report is not None:
+                    self._on_snapshot(report)
+        if self._snapshots is not None:
+            await self._snapshots.close()
+        await sequencer.close()
+
+    @property
+    def failure(self) -> str:
+        """Why the server ended by itself; "" when it was told to."""
+        return self._failed
+
+
+def _holder() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+async def _serve(config: Config, on_serving: Callable[[Server], None] | None) -> int:
+    loop = asyncio.get_running_loop()
+    server = Server(config)
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, server.drain, config.drain_ms_max)
+    starting = asyncio.ensure_future(server.start())
+    stopping = asyncio.ensure_future(server.until_stop_asked())
+    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        # Told to stop while it still starts: nothing was promised yet.
+        starting.cancel()
+        with contextlib.suppress(asyncio.CancelledError, CannotStart):
+            await starting
+        return 0
+    try:
+        starting.result()
+    except CannotStart as fault:
+        stopping.cancel()
+        _log.error("can not start", reason=str(fault))
+        return 2
+    if on_serving is not None:
+        on_serving(server)
+    await stopping
+    await server.stop()
+    return 1 if server.failure else 0
+
+
+def serve(config: Config, *, on_serving: Callable[[Server], None] | None = None) -> int:
+    """Serve until told to stop; the exit status. `on_serving` is called once it serves."""
+    logs.configure(form=config.log_format, level=config.log_level)
+    if config.uvloop:
+        import uvloop
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_serve(config, on_serving))
+    return asyncio.run(_serve(config, on_serving))

@@ -1,0 +1,209 @@
+"""From a gRPC call to a handler and back: reading, errors, metrics and identity in one place.
+
+Every method gets the raw bytes and gives raw bytes (no serializers are registered), so malformed
+messages are answered from the one table of errors instead of gRPC's own words, and the fast paths
+need no second door. This is also why there are no interceptors: each costs a frame a call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+
+from engine import limits
+from server.application.gateway import Gateway, NotDone, Why
+from server.logs import get
+from server.metrics import MethodStats, Metrics
+from server.transport.decode import Caller
+from server.transport.errors import Case, Fault, Refusal, Refused, refusal
+from server.transport.identity import caller_of
+from server.transport.malformed import read
+from server.transport.validation import Checker
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+Q = TypeVar("Q", bound=Message)
+
+_log = get("transport")
+_CANCELLED = grpc.StatusCode.CANCELLED.value[0]
+_MESSAGE_MAX = limits.unary_message_bytes_max
+
+_FAULTS = {
+    Why.OVERLOADED: Fault.OVERLOADED,
+    Why.DEADLINE_NOT_MET: Fault.DEADLINE_NOT_MET,
+    Why.JOURNAL_UNAVAILABLE: Fault.JOURNAL_UNAVAILABLE,
+    Why.SHARD_MOVED: Fault.SHARD_MOVED,
+    Why.DRAINING: Fault.DRAINING,
+    Why.RECOVERING: Fault.SHARD_RECOVERING,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call: who asks, and until when the answer is worth having."""
+
+    context: Context
+    caller: Caller
+
+    def remaining_s(self) -> float | None:
+        """How long the caller still waits, in seconds; None: for ever."""
+        remaining: float | None = self.context.time_remaining()
+        return remaining
+
+
+RawHandler = Callable[[bytes, Call], Awaitable[bytes]]
+Handler = Callable[[Q, Call], Awaitable[Message]]
+
+
+def refusal_of(fault: BaseException) -> Refusal:
+    """What a caller sees of an exception that left a handler."""
+    if isinstance(fault, Refused):
+        return fault.refusal
+    if isinstance(fault, NotDone):
+        return refusal(_FAULTS[fault.why], Case(message=str(fault), retry_ms=fault.retry_ms))
+    _log.error("a handler failed", exc_info=fault)
+    return refusal(Fault.INTERNAL)
+
+
+class Methods:
+    """The handlers of one service, being collected for a server."""
+
+    def __init__(
+        self, service: str, gateway: Gateway, metrics: Metrics, *, log_requests: bool
+    ) -> None:
+        self._service = service
+        self._gateway = gateway
+        self._metrics = metrics
+        self._log_requests = log_requests
+        self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+
+    def generic_handler(self) -> grpc.GenericRpcHandler[Any, Any]:
+        """All of them, for `grpc.aio.Server.add_generic_rpc_handlers`."""
+        return grpc.method_handlers_generic_handler(self._service, self._handlers)
+
+    def unary(
+        self, name: str, request: type[Q], handler: Handler[Q], *, large: bool = False
+    ) -> None:
+        """A method with one request and one reply. `large`: its messages may pass 4 MiB."""
+
+        async def from_raw(raw: bytes, call: Call) -> bytes:
+            reply = await handler(read(request, raw), call)
+            return reply.SerializeToString(deterministic=True)
+
+        self.unary_raw(name, from_raw, large=large)
+
+    def unary_raw(self, name: str, handler: RawHandler, *, large: bool = False) -> None:
+        """A method that reads and writes its bytes itself."""
+        stats = self._metrics.method(f"{self._service}/{name}")
+
+        async def serve(raw: bytes, context: Context) -> bytes:
+            started = time.perf_counter()
+            stats.in_flight += 1
+            code = _CANCELLED
+            try:
+                if len(raw) > _MESSAGE_MAX and not large:
+                    raise Refused(_too_large(raw))
+                reply = await handler(raw, Call(context, caller_of(context)))
+                code = 0
+                return reply
+            except asyncio.CancelledError:
+                raise
+            except Exception as fault:
+                refused = refusal_of(fault)
+                code = refused.code.value[0]
+                self._count_refusal(refused)
+                await _abort(context, refused)
+                raise  # never reached: abort raises
+            finally:
+                stats.in_flight -= 1
+                self._ended(name, stats, code, started)
+
+        self._handlers[name] = grpc.unary_unary_rpc_method_handler(serve)
+
+    def server_stream(
+        self,
+        name: str,
+        request: type[Q],
+        handler: Callable[[Q, Call], AsyncIterator[bytes]],
+    ) -> None:
+        """A method with one request and a stream of replies, already bytes."""
+        stats = self._metrics.method(f"{self._service}/{name}")
+
+        async def serve(raw: bytes, context: Context) -> None:
+            async def replies(call: Call) -> AsyncIterator[bytes]:
+                async for reply in handler(read(request, raw), call):
+                    yield reply
+
+            await self._stream(name, stats, context, replies)
+
+        self._handlers[name] = grpc.unary_stream_rpc_method_handler(serve)
+
+    def exchange(
+        self,
+        name: str,
+        handler: Callable[[AsyncIterator[bytes], Call], AsyncIterator[bytes]],
+    ) -> None:
+        """A method with streams both ways, in bytes."""
+        stats = self._metrics.method(f"{self._service}/{name}")
+
+        async def serve(requests: AsyncIterator[bytes], context: Context) -> None:
+            await self._stream(name, stats, context, lambda call: handler(requests, call))
+
+        self._handlers[name] = grpc.stream_stream_rpc_method_handler(serve)
+
+    async def _stream(
+        self,
+        name: str,
+        stats: MethodStats,
+        context: Context,
+        replies: Callable[[Call], AsyncIterator[bytes]],
+    ) -> None:
+        started = time.perf_counter()
+        stats.in_flight += 1
+        code = _CANCELLED
+        try:
+            async for reply in replies(Call(context, caller_of(context))):
+                stats.items += 1
+                await context.write(reply)
+            code = 0
+        except asyncio.CancelledError:
+            raise
+        except Exception as fault:  # noqa: BLE001 - the boundary: every fault becomes a status
+            refused = refusal_of(fault)
+            code = refused.code.value[0]
+            self._count_refusal(refused)
+            await _abort(context, refused)
+        finally:
+            stats.in_flight -= 1
+            self._ended(name, stats, code, started)
+
+    def _count_refusal(self, refused: Refusal) -> None:
+        self._metrics.refused(refused.reason_name)
+
+    def _ended(self, name: str, stats: MethodStats, code: int, started: float) -> None:
+        seconds = time.perf_counter() - started
+        stats.ended(code, seconds)
+        if self._log_requests:
+            _log.info(
+                "call", method=f"{self._service}/{name}", code=code, ms=round(seconds * 1000, 3)
+            )
+
+
+async def _abort(context: Context, refused: Refusal) -> None:
+    """End the call. Raises what grpc.aio raises to leave a handler."""
+    await context.abort(refused.code, refused.status.message, refused.trailing_metadata)
+
+
+def _too_large(raw: bytes) -> Refusal:
+    check = Checker(0)
+    check.beyond("(message)", f"{len(raw)} bytes", "unary_message_bytes_max", _MESSAGE_MAX)
+    try:
+        check.refuse()
+    except Refused as refused:
+        return refused.refusal
+    raise AssertionError("a violation refuses")

@@ -1,0 +1,441 @@
+"""From columns to protobuf bytes in one compiled step: replies to creates, one or many.
+
+Writes the very bytes that protobuf's deterministic serialisation of the same message gives (a
+property test compares them), from the outcome, its details, and the names as they stand in the
+request. A reply that needs a name from the ledger (a line taken from a group, units promised from
+supply) is left to `render`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine import commands, outcomes, tables
+from engine.compiled import kernel
+from engine.ids import ID_BYTES, write_made_id
+from server.transport.decode import Decoded
+from server.transport.errors import TABLE, reason_of
+
+_OK = outcomes.OK
+_TAKE = outcomes.TAKE
+_SHORTAGE = outcomes.SHORTAGE
+_HELD = outcomes.HELD
+_EXPIRED = outcomes.EXPIRED
+_PURCHASE_LIMIT_REACHED = outcomes.PURCHASE_LIMIT_REACHED
+_STOCK = tables.STOCK
+_SUPPLY = tables.SUPPLY
+_CAPACITY = tables.CAPACITY
+_IN_GROUP = commands.IN_GROUP
+
+# holdfast.v1.ErrorReason of each outcome code: one byte on the wire.
+_REASONS = np.zeros(max(key for key in TABLE if isinstance(key, int)) + 1, np.uint8)
+for _key in TABLE:
+    if isinstance(_key, int):
+        _REASONS[_key] = reason_of(_key)
+
+# holdfast.v1.Reservation.State of each state of the engine.
+_STATES = np.array([0, 1, 2, 3, 5, 4], np.uint8)
+
+# Most bytes of one result and one shortage; ids and names are at most 64 bytes.
+_RESULT_BYTES_MAX = 160
+_SHORTAGE_BYTES_MAX = 200
+_LINE_BYTES_MAX = 240
+
+
+@kernel
+def _varint(out: NDArray[np.uint8], at: int, value: int) -> int:
+    while value > 127:
+        out[at] = (value & 127) | 128
+        value >>= 7
+        at += 1
+    out[at] = value
+    return at + 1
+
+
+@kernel
+def _number(out: NDArray[np.uint8], at: int, tag: int, value: int) -> int:
+    """A varint field that is left out when 0, as proto3 does."""
+    if value == 0:
+        return at
+    out[at] = tag
+    return _varint(out, at + 1, value)
+
+
+@kernel
+def _bytes(
+    out: NDArray[np.uint8], at: int, tag: int, source: NDArray[np.uint8], start: int, size: int
+) -> int:
+    """A text field of fewer than 128 bytes, left out when empty."""
+    if size == 0:
+        return at
+    out[at] = tag
+    out[at + 1] = size
+    at += 2
+    for i in range(size):
+        out[at + i] = source[start + i]
+    return at + size
+
+
+@kernel
+def _close(out: NDArray[np.uint8], mark: int, at: int) -> int:
+    """Write the length of out[mark + 1 : at] at `mark`, moving it where one byte is too few."""
+    size = at - (mark + 1)
+    if size < 128:
+        out[mark] = size
+        return at
+    width = 1
+    rest = size >> 7
+    while rest:
+        width += 1
+        rest >>= 7
+    move = width - 1
+    for i in range(at - 1, mark, -1):
+        out[i + move] = out[i]
+    _varint(out, mark, size)
+    return at + move
+
+
+@kernel
+def _time(out: NDArray[np.uint8], at: int, tag: int, time_ms: int) -> int:
+    """A google.protobuf.Timestamp field."""
+    out[at] = tag
+    mark = at + 1
+    end = _number(out, mark + 1, 8, time_ms // 1000)
+    end = _number(out, end, 16, time_ms % 1000 * 1_000_000)
+    return _close(out, mark, end)
+
+
+@kernel
+def _shortage(
+    out: NDArray[np.uint8],
+    at: int,
+    message: NDArray[np.uint8],
+    line: Any,
+    span: Any,
+    with_node: bool,
+    requested: int,
+    available: int,
+    next_ms: int,
+) -> int:
+    """One Shortage as field 5 of a result."""
+    out[at] = 42
+    mark = at + 1
+    end = _number(out, mark + 1, 8, np.int64(line.line))
+    end = _bytes(out, end, 18, message, np.int64(span.sku_at), np.int64(span.sku_bytes))
+    if with_node and line.kind != _IN_GROUP:
+        end = _bytes(out, end, 26, message, np.int64(span.source_at), np.int64(span.source_bytes))
+    end = _number(out, end, 32, requested)
+    end = _number(out, end, 40, available)
+    if next_ms > 0:
+        end = _time(out, end, 50, next_ms)
+    return _close(out, mark, end)
+
+
+@kernel
+def _is_same(lines: NDArray[np.void], a: int, b: int) -> bool:
+    """Whether two lines ask for the same SKU at the same node."""
+    return (
+        lines[a].kind != _IN_GROUP
+        and lines[b].kind != _IN_GROUP
+        and lines[a].sku_key == lines[b].sku_key
+        and lines[a].node_key == lines[b].node_key
+    )
+
+
+@kernel
+def _refused_shortages(
+    out: NDArray[np.uint8],
+    at: int,
+    message: NDArray[np.uint8],
+    header: Any,
+    first: int,
+    lines: NDArray[np.void],
+    line_spans: NDArray[np.void],
+    details: NDArray[np.void],
+    detail_first: int,
+    detail_count: int,
+) -> int:
+    """The short lines of a refusal; lines of equal SKU and node as one (see `shortages`)."""
+    for i in range(detail_first, detail_first + detail_count):
+        detail = details[i]
+        if detail.kind != _SHORTAGE:
+            continue
+        row = first + np.int64(detail.line)
+        of_limit = detail.code == _PURCHASE_LIMIT_REACHED
+        requested = np.int64(detail.quantity)
+        available = np.int64(detail.available)
+        if not of_limit:
+            told = False
+            for j in range(detail_first, i):
+                other = details[j]
+                if other.kind == _SHORTAGE and other.code == detail.code:
+                    told |= _is_same(lines, first + np.int64(other.line), row)
+            if told:
+                continue
+            requested = np.int64(lines[row].quantity)
+            for j in range(first, first + header.line_count):
+                if j != row and _is_same(lines, j, row):
+                    requested += lines[j].quantity
+                    if j < row:
+                        available += lines[j].quantity
+        at = _shortage(
+            out,
+            at,
+            message,
+            lines[row],
+            line_spans[row],
+            not of_limit,
+            requested,
+            available,
+            np.int64(detail.time_ms),
+        )
+    return at
+
+
+@kernel
+def _cut_shortages(
+    out: NDArray[np.uint8],
+    at: int,
+    message: NDArray[np.uint8],
+    first: int,
+    lines: NDArray[np.void],
+    line_spans: NDArray[np.void],
+    details: NDArray[np.void],
+    detail_first: int,
+    detail_count: int,
+) -> int:
+    """The lines that a partial fill policy cut."""
+    for i in range(detail_first, detail_first + detail_count):
+        detail = details[i]
+        if detail.kind == _TAKE and detail.shortfall > 0:
+            row = first + np.int64(detail.line)
+            quantity = np.int64(lines[row].quantity)
+            at = _shortage(
+                out,
+                at,
+                message,
+                lines[row],
+                line_spans[row],
+                True,
+                quantity,
+                quantity - detail.shortfall,
+                0,
+            )
+    return at
+
+
+@kernel
+def _reservation_id(
+    out: NDArray[np.uint8],
+    at: int,
+    tag: int,
+    header: Any,
+    span: Any,
+    text: NDArray[np.uint8],
+    outcome: Any,
+    ledger_seed: int,
+) -> int:
+    """The id as given, or as the ledger made it."""
+    if header.reservation_bytes > 0:
+        size = np.int64(header.reservation_bytes)
+        return _bytes(out, at, tag, text, np.int64(span.text_at), size)
+    if outcome.code != _OK:
+        return at
+    out[at] = tag
+    out[at + 1] = ID_BYTES
+    write_made_id(out, at + 2, outcome.create_ms, outcome.revision, ledger_seed)
+    return at + 2 + ID_BYTES
+
+
+@kernel
+def _encode_bulk(
+    message: NDArray[np.uint8],
+    headers: NDArray[np.void],
+    spans: NDArray[np.void],
+    lines: NDArray[np.void],
+    line_spans: NDArray[np.void],
+    text: NDArray[np.uint8],
+    rows: NDArray[np.void],
+    details: NDArray[np.void],
+    ledger_seed: int,
+    reasons: NDArray[np.uint8],
+    states: NDArray[np.uint8],
+    out: NDArray[np.uint8],
+    totals: NDArray[np.int64],
+) -> None:
+    """Write one BulkCreateResult a request; totals: bytes written, last revision."""
+    at = 0
+    detail_at = 0
+    last = np.int64(0)
+    for i in range(headers.shape[0]):
+        header = headers[i]
+        outcome = rows[i]
+        span = spans[i]
+        count = np.int64(outcome.detail_count)
+        first = np.int64(span.line_at)
+        out[at] = 10
+        mark = at + 1
+        end = _reservation_id(out, mark + 1, 10, header, span, text, outcome, ledger_seed)
+        end = _number(out, end, 16, outcome.revision)
+        if outcome.code == _OK:
+            end = _time(out, end, 26, outcome.expire_ms)
+            if header.fill_policy != commands.ALL_OR_NONE:
+                end = _cut_shortages(
+                    out, end, message, first, lines, line_spans, details, detail_at, count
+                )
+            end = _number(out, end, 48, np.int64(states[outcome.state]))
+        else:
+            end = _number(out, end, 32, np.int64(reasons[outcome.code]))
+            if count > 0:
+                end = _refused_shortages(
+                    out,
+                    end,
+                    message,
+                    header,
+                    first,
+                    lines,
+                    line_spans,
+                    details,
+                    detail_at,
+                    count,
+                )
+        at = _close(out, mark, end)
+        detail_at += count
+        last = max(last, np.int64(outcome.revision))
+    totals[0] = at
+    totals[1] = last
+
+
+def encode_results(
+    decoded: Decoded,
+    rows: NDArray[np.void],
+    details: NDArray[np.void],
+    ledger_seed: int,
+) -> tuple[bytes, int]:
+    """The results of a bulk reply, each as a field of it, and the last revision. O(bytes)."""
+    room = len(rows) * _RESULT_BYTES_MAX + len(details) * _SHORTAGE_BYTES_MAX
+    out = np.empty(room, np.uint8)
+    totals = np.zeros(2, np.int64)
+    _encode_bulk(
+        decoded.buffer,
+        decoded.batch.headers,
+        decoded.spans,
+        decoded.batch.lines,
+        decoded.line_spans,
+        decoded.batch.text,
+        rows,
+        details,
+        ledger_seed,
+        _REASONS,
+        _STATES,
+        out,
+        totals,
+    )
+    return out[: totals[0]].tobytes(), int(totals[1])
+
+
+@kernel
+def _encode_create(
+    message: NDArray[np.uint8],
+    headers: NDArray[np.void],
+    spans: NDArray[np.void],
+    lines: NDArray[np.void],
+    line_spans: NDArray[np.void],
+    text: NDArray[np.uint8],
+    rows: NDArray[np.void],
+    details: NDArray[np.void],
+    ledger_seed: int,
+    states: NDArray[np.uint8],
+    out: NDArray[np.uint8],
+) -> int:
+    """Write one CreateReservationResponse; -1 when it needs names of the ledger."""
+    header = headers[0]
+    outcome = rows[0]
+    span = spans[0]
+    for i in range(outcome.detail_count):
+        detail = details[i]
+        if detail.kind != _TAKE or detail.line >= header.line_count:
+            return -1
+        if detail.position_kind == _SUPPLY or detail.position_kind == _CAPACITY:
+            return -1
+        if lines[np.int64(detail.line)].kind == _IN_GROUP:
+            return -1
+    out[0] = 10
+    end = _reservation_id(out, 2, 10, header, span, text, outcome, ledger_seed)
+    end = _number(out, end, 16, np.int64(states[outcome.state]))
+    owner_at = np.int64(span.text_at) + header.reservation_bytes
+    end = _bytes(out, end, 26, text, owner_at, np.int64(header.owner_bytes))
+    end = _bytes(out, end, 34, message, np.int64(span.channel_at), np.int64(span.channel_bytes))
+    for number in range(header.line_count):
+        line_span = line_spans[number]
+        shortfall = np.int64(0)
+        fulfilled = np.int64(0)
+        cancelled = np.int64(0)
+        returned = np.int64(0)
+        held = np.int64(0)
+        for i in range(outcome.detail_count):
+            detail = details[i]
+            if detail.line == number and detail.position_kind == _STOCK:
+                held += detail.quantity
+                shortfall += detail.shortfall
+                fulfilled += detail.fulfilled
+                cancelled += detail.cancelled
+                returned += detail.returned
+        out[end] = 42
+        mark = end + 1
+        end = _bytes(
+            out, mark + 1, 10, message, np.int64(line_span.sku_at), np.int64(line_span.sku_bytes)
+        )
+        end = _number(out, end, 16, held + shortfall + fulfilled + cancelled)
+        if held > 0:
+            out[end] = 26
+            inner = end + 1
+            end = _bytes(
+                out,
+                inner + 1,
+                10,
+                message,
+                np.int64(line_span.source_at),
+                np.int64(line_span.source_bytes),
+            )
+            end = _number(out, end, 16, held)
+            end = _close(out, inner, end)
+        end = _number(out, end, 32, shortfall)
+        end = _number(out, end, 40, fulfilled)
+        end = _number(out, end, 48, cancelled)
+        end = _number(out, end, 56, returned)
+        end = _close(out, mark, end)
+    end = _time(out, end, 50, outcome.create_ms)
+    if outcome.state == _HELD or outcome.state == _EXPIRED:
+        end = _time(out, end, 58, outcome.expire_ms)
+    end = _number(out, end, 64, outcome.etag)
+    end = _time(out, end, 82, outcome.update_ms)
+    end = _close(out, 1, end)
+    return _number(out, end, 16, outcome.revision)
+
+
+def encode_create(
+    decoded: Decoded,
+    rows: NDArray[np.void],
+    details: NDArray[np.void],
+    ledger_seed: int,
+) -> bytes | None:
+    """CreateReservationResponse of an outcome OK; None when it needs names of the ledger."""
+    out = np.empty(400 + _LINE_BYTES_MAX * len(decoded.batch.lines), np.uint8)
+    size = _encode_create(
+        decoded.buffer,
+        decoded.batch.headers,
+        decoded.spans,
+        decoded.batch.lines,
+        decoded.line_spans,
+        decoded.batch.text,
+        rows,
+        details,
+        ledger_seed,
+        _STATES,
+        out,
+    )
+    return out[:size].tobytes() if size >= 0 else None

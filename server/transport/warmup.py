@@ -1,0 +1,90 @@
+"""Run every compiled kernel of the transport once, so that no caller waits for the compiler."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from engine import commands, tables
+from engine.machine import apply
+from engine.state import Capacity, State
+from engine.warmup import warm_up as warm_up_engine
+from holdfast.v1 import inventory_service_pb2 as inventory
+from holdfast.v1 import reservation_service_pb2 as messages
+from server import ledger_metrics
+from server.application.watch import WatchHub, WatchSet
+from server.transport import in_use, scan
+from server.transport.columns import Columns, line
+from server.transport.decode import Caller, decode
+from server.transport.decode_feed import decode_feed
+from server.transport.encode import encode_create, encode_results
+from server.transport.position_columns import find_rows, read_positions
+from server.transport.resources import CHANNEL, NODE
+from server.transport.services import admin
+
+
+def _ledger() -> State:
+    state = State.create(Capacity.small())
+    columns = Columns()
+    for kind, name in ((commands.SKU, b"s"), (commands.NODE, b"n"), (commands.CHANNEL, b"c")):
+        columns.add(
+            commands.DEFINE_NAMES,
+            caller=b"",
+            lines=[line(sku=name, policy=kind, text_bytes=1)],
+            line_texts=[name],
+        )
+    columns.add(
+        commands.COUNT,
+        caller=b"",
+        lines=[line(sku=b"s", node=b"n", quantity=3, kind=commands.AT_NODE)],
+    )
+    apply(state, 1, columns.batch())
+    return state
+
+
+def warm_up() -> None:
+    """Compile, or load from the cache, every kernel the server uses."""
+    warm_up_engine()
+    state = _ledger()
+    _warm_creates(state)
+    rows = np.array([0], np.int64)
+    read_positions(state, rows, channel="c", need_by_ms=5, owner="o")
+    keys = state.names["key"][:1]
+    find_rows(state, keys, keys)
+    scan.positions(state, tables.STOCK, 0, 10)
+    scan.reservations(state, 0, 10)
+    scan.movements(state, 0, 10)
+    scan.supplies(state, 0, 10)
+    in_use.why_in_use(state, NODE, "n")
+    in_use.why_in_use(state, CHANNEL, "c")
+    admin.open_reservations_at(state, 1)
+    ledger_metrics.count_oversold(state, 0, 1)
+    hub = WatchHub(watches_max=1)
+    watcher = hub.add()
+    watcher.set = WatchSet(state, rows, rows + 1, positions_max=10)
+    WatchSet(state, rows, None, positions_max=10).discover(10)
+    watcher.set.changed_after(0)
+    hub.changed(state, np.zeros(1, np.int32))
+    chunk = inventory.IngestInventoryRequest(
+        feed_id="f", sequence=1, skus=["s"], nodes=["n"], quantities=[1], as_of_times_ms=[1]
+    )
+    decode_feed(chunk.SerializeToString())
+
+
+def _warm_creates(state: State) -> None:
+    request = messages.CreateReservationRequest(request_id="r", owner="o", channel="c")
+    request.ttl.FromMilliseconds(1)
+    one = request.lines.add(sku="s", node="n", quantity=1)
+    one.need_by_time.FromMilliseconds(5)
+    caller = Caller(b"")
+    single = decode(request.SerializeToString(), caller, 1, framed=False)
+    answer = apply(state, 1, single.batch)
+    encode_create(single, answer.rows, answer.details, 0)
+    request.request_id = "q"
+    bulk = messages.BulkCreateReservationsRequest(requests=[request] * 3)
+    many = decode(bulk.SerializeToString(), caller, 1, framed=True)
+    answer = apply(state, 1, many.batch)
+    encode_results(many, answer.rows, answer.details, 0)
+
+
+if __name__ == "__main__":
+    warm_up()
