@@ -32,6 +32,8 @@ _RETRYABLE = frozenset(
     {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED}
 )
 _ATTEMPT_S_MIN = 0.001
+STREAM_PATIENCE_S = 60.0
+"""How long a stream that once brought a message tries to come back, in seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +73,8 @@ class RetryBudget:
         self._tokens = policy.budget_tokens_max
         self._tokens_max = policy.budget_tokens_max
         self._per_call = policy.budget_per_call
+        self.spent = 0
+        """Retries paid for so far."""
         self._lock = threading.Lock()
 
     @property
@@ -90,6 +94,7 @@ class RetryBudget:
             if self._tokens < 1.0 - 1e-9:
                 return False
             self._tokens = max(0.0, self._tokens - 1.0)
+            self.spent += 1
             return True
 
 
@@ -136,6 +141,7 @@ class Attempts:
     def renew(self) -> None:
         """A stream brought a message: its patience starts anew."""
         self.count = 0
+        self.timeout_s = STREAM_PATIENCE_S
         self._deadline = self.patience.clock() + self.timeout_s
 
     def succeeded(self) -> None:

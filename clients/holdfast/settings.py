@@ -12,7 +12,6 @@ from holdfast.times import Span, seconds_of
 
 TIMEOUT_S_DEFAULT = 2.0
 SLOW_TIMEOUT_S_DEFAULT = 60.0
-STREAM_PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +25,7 @@ class Settings:
     patience: Patience
     metadata: tuple[tuple[str, str], ...] = ()
     stream_patience: Patience = field(init=False)
-    """How streams come back: until STREAM_PATIENCE_S have passed without a single message, and
+    """How streams come back: until the stream's patience has passed without a single message, and
     not paid from the budget, since one stream stands for many calls."""
 
     def __post_init__(self) -> None:
@@ -46,9 +45,12 @@ class Settings:
         """The attempts of `call`, its deadline counted from now."""
         return Attempts(self.patience, call.repeatable, self.timeout_s_of(call))
 
-    def stream_attempts(self, patience_s: float = STREAM_PATIENCE_S) -> Attempts:
-        """The attempts of a stream to come back within `patience_s` seconds of its last message."""
-        return Attempts(self.stream_patience, True, patience_s)
+    def stream_attempts(self, patience_s: float | None = None) -> Attempts:
+        """The attempts of a stream: as patient as a call until its first message.
+
+        From then on (`Attempts.renew`) it comes back within a minute of its last message.
+        """
+        return Attempts(self.stream_patience, True, patience_s or self.timeout_s)
 
     def timeout_s_of(self, call: Call[object]) -> float:
         """Seconds that `call` may take: its own, or the default of its kind."""

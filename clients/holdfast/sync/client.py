@@ -115,6 +115,11 @@ class Client:
         """The server's address."""
         return self._settings.address.target
 
+    @property
+    def retries(self) -> int:
+        """How often calls of this client were sent again so far."""
+        return self._settings.patience.budget.spent
+
     reserve = Blocking(reservation_calls.reserve)
     batch_reserve = Blocking(reservation_calls.batch_reserve)
     bulk_reserve = Blocking(reservation_calls.bulk_reserve)
