@@ -21,6 +21,7 @@ from engine.positions import (
     need_stock,
     position_key,
 )
+from engine.waiting import serve_backorders
 
 NONE = tables.NONE
 _ZERO = np.uint64(0)
@@ -28,7 +29,10 @@ _ZERO = np.uint64(0)
 
 @kernel
 def set_capacity(st: Any, line: Any, text: NDArray[np.uint8], text_at: int, outcome: Any) -> None:
-    """Set a node's pick capacity on a day, or a carrier's pickup slot (node 0: any node)."""
+    """Set a node's pick capacity on a day, or a carrier's pickup slot (node 0: any node).
+
+    What was used up by shipments stays used: setting the same capacity twice changes nothing.
+    """
     node = NONE
     if line.node_key != _ZERO:
         node = find_name(st, commands.NODE, line.node_key)
@@ -50,7 +54,8 @@ def set_capacity(st: Any, line: Any, text: NDArray[np.uint8], text_at: int, outc
             return
 
     # From here it must succeed.
-    change(st, row, line.quantity - np.int64(st.positions[row].on_hand), 0, 0)
+    left = line.quantity + np.int64(st.withheld[row].movement_base)
+    change(st, row, left - np.int64(st.positions[row].on_hand), 0, 0)
     mark_short(st, row)
     outcome.affected = row
 
@@ -82,19 +87,21 @@ def set_channel_fence(st: Any, line: Any, outcome: Any) -> None:
     st.positions[stock].flags |= tables.FENCED
     change(st, row, line.quantity - np.int64(st.positions[row].on_hand), 0, 0)
     mark_short(st, row)
+    serve_backorders(st, stock)
     outcome.affected = row
 
 
 @kernel
-def set_purchase_limit(st: Any, line: Any, outcome: Any) -> None:
-    """Units of a SKU that one owner may buy; 0 lifts the limit. O(positions)."""
+def set_purchase_limit(st: Any, header: Any, line: Any, outcome: Any) -> None:
+    """Units of a SKU that one owner may buy, or with UNLIMITED no limit. O(positions)."""
     sku = find_name(st, commands.SKU, line.sku_key)
     if sku < 0:
         outcome.code = outcomes.SKU_NOT_FOUND
         return
     name = st.names[sku]
     before = np.int64(name.first)
-    limited = line.quantity > 0
+    limited = (header.flags & commands.UNLIMITED) == 0
+    limit = np.int64(line.quantity) if limited else np.int64(0)
     for row in range(st.meta[0].position_count):
         position = st.positions[row]
         if position.sku != sku:
@@ -105,9 +112,9 @@ def set_purchase_limit(st: Any, line: Any, outcome: Any) -> None:
             else:
                 position.flags &= ~np.uint8(tables.LIMITED)
         elif position.kind == tables.LIMIT:
-            change(st, row, line.quantity - before, 0, 0)
+            change(st, row, limit - before, 0, 0)
             mark_short(st, row)
-    name.first = line.quantity
+    name.first = limit
     if limited:
         name.flags |= tables.SKU_HAS_LIMIT
     else:

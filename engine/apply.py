@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from engine import allowances, commands, index, outcomes, revise, settle, stock, supply, tables
 from engine.compiled import Integer, kernel
-from engine.create import create, uncreate
+from engine.create import create, end_superseded, restore_superseded, uncreate
 from engine.hashing import combine
 from engine.names import define_group, define_name, find_name
 from engine.requests import find_request, fingerprint_of, recall, remember
@@ -129,7 +129,7 @@ def _dispatch(
     elif kind == commands.SET_CHANNEL_FENCE:
         allowances.set_channel_fence(st, lines[first], outcome)
     elif kind == commands.SET_PURCHASE_LIMIT:
-        allowances.set_purchase_limit(st, lines[first], outcome)
+        allowances.set_purchase_limit(st, header, lines[first], outcome)
     elif kind == commands.SET_NODE_FROZEN:
         _set_node_frozen(st, lines[first], outcome)
     elif kind == commands.DEFINE_GROUP:
@@ -183,7 +183,8 @@ def _abort_group(
     group_first: int,
     failed: int,
 ) -> None:
-    """Undo the requests of an atomic group that came before the one refused."""
+    """Undo the requests of an atomic group that came before the one refused, and give the holds
+    they were to replace back their balances."""
     for j in range(failed - 1, group_first - 1, -1):
         if out[j].code == OK and not out[j].flags & REPLAYED:
             uncreate(st, np.int64(out[j].reservation))
@@ -192,6 +193,19 @@ def _abort_group(
             out[j].reservation = NONE
             out[j].affected = out[j].detail_count  # until `_remember_group` closes the gap
             out[j].detail_count = 0
+    restore_superseded(st, NONE)
+
+
+@kernel
+def _is_repeated(headers: NDArray[np.void], group_first: int, member: int) -> bool:
+    """Whether an earlier request of the group has the same request id."""
+    for j in range(group_first, member):
+        if (
+            headers[j].request_hi == headers[member].request_hi
+            and headers[j].request_lo == headers[member].request_lo
+        ):
+            return True
+    return False
 
 
 @kernel
@@ -331,6 +345,7 @@ def apply_columns(
         group_first = i
         group_detail = at
         refused = False
+        meta.group_revision = meta.revision
         for j in range(i, i + group):
             header = headers[j]
             outcome = out[j]
@@ -340,8 +355,17 @@ def apply_columns(
             known = -1
             if keyed:
                 known = find_request(st, header.request_hi, header.request_lo)
+            meta.group_left = i + group - 1 - j
             if known >= 0:
                 outcome.detail_count = recall(st, known, fingerprint, outcome, details, at)
+                if group > 1 and outcome.code != OK and not refused:
+                    refused = True
+                    _abort_group(st, headers, out, group_first, j)
+            elif keyed and group > 1 and _is_repeated(headers, group_first, j):
+                outcome.code = outcomes.REQUEST_ID_REUSED
+                if not refused:
+                    refused = True
+                    _abort_group(st, headers, out, group_first, j)
             elif refused:
                 meta.revision += 1
                 outcome.revision = meta.revision
@@ -373,6 +397,11 @@ def apply_columns(
             first += header.line_count
             text_at += header.text_bytes
         if group > 1:
+            if meta.superseded >= 0:
+                # The last request was a replay, so that no command of the group has ended them.
+                meta.revision -= 1
+                end_superseded(st)
+                meta.revision += 1
             at = _remember_group(
                 st,
                 headers,

@@ -65,6 +65,7 @@ KIND_NAMES = {
 REPLACE_OWNER_HOLDS = 1
 PER_LINE = 2  # lines apply one by one; a bad line is reported and the good ones land
 FINAL = 4  # RECEIVE_SUPPLY: nothing more of this supply will come
+UNLIMITED = 8  # SET_PURCHASE_LIMIT: no limit any more
 
 # header.fill_policy
 ALL_OR_NONE = 1

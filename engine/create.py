@@ -34,6 +34,7 @@ from engine.positions import (
     position_key,
     sellable,
 )
+from engine.waiting import serve_after_release
 
 NONE = tables.NONE
 OK = outcomes.OK
@@ -41,8 +42,11 @@ HELD = outcomes.HELD
 CONFIRMED = outcomes.CONFIRMED
 _ZERO = np.uint64(0)
 _TAKES_MAX = 256
+# Takes one step notes at most: stock, its fence, the shortfall, the purchase limit.
+_TAKES_PER_STEP = 4
 _LIMIT = tables.LIMIT
 _BEYOND = tables.BACKORDER_SUPPLY
+_LIFTED = -2  # `older` of a hold that the running group replaces
 
 
 @kernel
@@ -97,7 +101,7 @@ def _from_supply(
     """Take up to `want` from supply of this stock that is due in time, earliest first."""
     had = 0
     at = np.int64(st.positions[row].link)
-    while at >= 0 and had < want and used < _TAKES_MAX:
+    while at >= 0 and had < want and used + 2 < _TAKES_MAX:
         supply = st.supplies[at]
         beyond = supply.type == _BEYOND
         if beyond and policy != commands.BACKORDER:
@@ -202,7 +206,7 @@ def fill(
         shown = NONE  # the position a shortage is reported at
         left = np.int64(0)
         more_ms = np.int64(0)
-        if used + 2 >= _TAKES_MAX:
+        if used + _TAKES_PER_STEP > _TAKES_MAX:
             problem = outcomes.TOO_MANY_TAKES
         elif line.kind == commands.AT_NODE:
             row = find_stock(st, line.sku_key, line.node_key)
@@ -210,6 +214,7 @@ def fill(
                 problem = _missing_code(st, line.sku_key, line.node_key)
                 if problem == OK and header.fill_policy != commands.ALL_OR_NONE:
                     row = need_stock(st, line.sku_key, line.node_key)
+                    problem = -row if row < 0 else OK
             if row >= 0:
                 shown = row
                 if node_is_frozen(st, row):
@@ -234,16 +239,18 @@ def fill(
                 passes = 2 if line.policy >= commands.INCOMING else 1
                 for round_ in range(passes):
                     for member in range(start, stop):
-                        if had >= want or used + 2 >= _TAKES_MAX:
+                        if had >= want or used + _TAKES_PER_STEP > _TAKES_MAX:
                             break
                         node = st.group_members[member]
                         row = find_stock(st, line.sku_key, st.names[node].key)
                         if row < 0 and shown < 0 and header.fill_policy != commands.ALL_OR_NONE:
                             row = need_stock(st, line.sku_key, st.names[node].key)
-                        if row < 0 or node_is_frozen(st, row):
+                        if row < 0:
                             continue
                         if shown < 0:
                             shown = row
+                        if node_is_frozen(st, row):
+                            continue
                         if round_ == 0:
                             used, more = _from_stock(
                                 st, used, row, want - had, channel_key, number, state
@@ -253,8 +260,6 @@ def fill(
                                 st, used, row, want - had, line.policy, line.time_ms, number, state
                             )
                         had += more
-                if had < want and used + 2 >= _TAKES_MAX:
-                    problem = outcomes.TOO_MANY_TAKES
         else:
             scope = SCOPE_CAPACITY if line.kind == commands.NODE_CAPACITY else SCOPE_SLOT
             row = find_position(st, position_key(line.sku_key, line.node_key, scope))
@@ -262,7 +267,7 @@ def fill(
                 problem = outcomes.CAPACITY_NOT_FOUND
             else:
                 shown = row
-                left = available(st, row)
+                left = max(np.int64(0), available(st, row))
                 if left < want:
                     problem = outcomes.CAPACITY_EXHAUSTED
                 else:
@@ -270,6 +275,8 @@ def fill(
                     had = want
 
         left_of_line = max(np.int64(0), np.int64(had))
+        if problem == OK and had < want and used + 2 >= _TAKES_MAX:
+            problem = outcomes.TOO_MANY_TAKES
         if problem == OK and had < want:
             partial = header.fill_policy == commands.PARTIAL_QUANTITY or (
                 header.fill_policy == commands.PARTIAL_LINES
@@ -332,29 +339,46 @@ def write_noted_takes(st: Any, row: int, used: int) -> None:
 
 @kernel
 def _lift_owned(st: Any, owner_key: np.uint64) -> None:
+    """Lift the owner's holds from before the running group and chain them, by `newer`, as
+    superseded: they end with the group, or are lowered again."""
+    meta = st.meta[0]
     row = records.first_owned(st, owner_key)
     while row >= 0:
-        records.lift(st, row)
-        row = np.int64(st.reservations[row].next_owned)
+        hold = st.reservations[row]
+        if hold.create_revision <= meta.group_revision and hold.older != _LIFTED:
+            records.lift(st, row)
+            hold.older = _LIFTED
+            hold.newer = meta.superseded
+            meta.superseded = row
+        row = np.int64(hold.next_owned)
 
 
 @kernel
-def _lower_owned(st: Any, owner_key: np.uint64) -> None:
-    row = records.first_owned(st, owner_key)
-    while row >= 0:
+def restore_superseded(st: Any, until: int) -> None:
+    """Lower the holds that were lifted since `until` headed their chain (NONE: all of them)."""
+    meta = st.meta[0]
+    while meta.superseded != until:
+        row = meta.superseded
+        hold = st.reservations[row]
+        meta.superseded = np.int64(hold.newer)
+        hold.older = NONE
+        hold.newer = NONE
         records.lower(st, row)
-        row = np.int64(st.reservations[row].next_owned)
 
 
 @kernel
-def _supersede(st: Any, owner_key: np.uint64) -> None:
-    """End the owner's open holds, whose balances are lifted already."""
-    row = records.first_owned(st, owner_key)
+def end_superseded(st: Any) -> None:
+    """End the superseded holds; those who wait get what came free."""
+    meta = st.meta[0]
+    row = meta.superseded
     while row >= 0:
-        following = np.int64(st.reservations[row].next_owned)
         records.close_takes(st, row)
+        row = np.int64(st.reservations[row].newer)
+    while meta.superseded >= 0:
+        row = meta.superseded
+        meta.superseded = np.int64(st.reservations[row].newer)
         records.enter_terminal(st, row, outcomes.CANCELLED)
-        row = following
+        serve_after_release(st, row)
 
 
 @kernel
@@ -398,19 +422,18 @@ def create(
         outcome.code = outcomes.RESERVATIONS_FULL
         return 0
     supersede = (header.flags & commands.REPLACE_OWNER_HOLDS) != 0 and header.owner_key != _ZERO
+    superseded = meta.superseded
     if supersede:
         _lift_owned(st, header.owner_key)
     code, used, written = fill(st, header, lines, first, text, text_at, HELD, details, detail_at)
     if code != OK:
-        if supersede:
-            _lower_owned(st, header.owner_key)
+        restore_superseded(st, superseded)
         outcome.code = code
-        meta.shortage_count += 1
+        if code == outcomes.INSUFFICIENT_STOCK:
+            meta.shortage_count += 1
         return written - detail_at
 
     # From here it must succeed.
-    if supersede:
-        _supersede(st, header.owner_key)
     row = records.new_reservation(st)
     reservation = st.reservations[row]
     reservation.id_hi = hi
@@ -441,6 +464,8 @@ def create(
     records.own(st, row)
     heap.push(st, row, reservation.expire_ms)
     meta.held_count += 1
+    if meta.group_left == 0:
+        end_superseded(st)
     return write_takes(st, row, outcome, details, detail_at)
 
 

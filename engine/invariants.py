@@ -138,6 +138,8 @@ def state_hash(state: State) -> bytes:
                 "changed_overflow",
                 "reference_bytes",
                 "drawn_near",
+                "group_revision",
+                "group_left",
             ):
                 rows[field] = 0
         digest.update(np.ascontiguousarray(rows).view(np.uint8).data)

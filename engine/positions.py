@@ -34,6 +34,7 @@ SCOPE_CAPACITY = np.uint64(1)
 SCOPE_SLOT = np.uint64(2)
 SCOPE_BACKORDER = np.uint64(3)
 SCOPE_LIMIT = np.uint64(4)
+SCOPE_SUPPLY = np.uint64(5)
 
 
 @kernel

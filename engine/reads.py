@@ -44,9 +44,15 @@ def node_is_frozen(state: State, node: int) -> bool:
     return bool(state.names["flags"][node] & tables.NODE_IS_FROZEN)
 
 
-def purchase_limit(state: State, sku: int) -> int:
-    """Units of a SKU that one owner may buy; 0: no limit."""
-    return int(state.names["first"][sku])
+def purchase_limit(state: State, sku: int) -> int | None:
+    """Units of a SKU (its name's row) that one owner may buy; None: no limit."""
+    name = state.names[sku]
+    return int(name["first"]) if name["flags"] & tables.SKU_HAS_LIMIT else None
+
+
+def capacity_units(state: State, row: int) -> int:
+    """Units a capacity was set to; what shipments used up is among them."""
+    return int(state.positions["on_hand"][row]) - int(state.withheld["movement_base"][row])
 
 
 def position_row(state: State, sku: str, node: str) -> int:

@@ -18,7 +18,7 @@ import numpy as np
 
 from engine import heap, index, outcomes, tables
 from engine.compiled import Integer, kernel
-from engine.positions import change
+from engine.positions import change, mark_short
 
 NONE = tables.NONE
 HELD = outcomes.HELD
@@ -160,16 +160,23 @@ def erase(st: Any, row: int) -> None:
 
 @kernel
 def _evict_oldest(st: Any) -> bool:
-    """Forget the oldest terminal reservation. False when there is none."""
+    """Forget the oldest terminal reservation but the pinned one. False when there is none."""
     meta = st.meta[0]
     row = meta.terminal_oldest
+    if row >= 0 and row == meta.pinned:
+        row = np.int64(st.reservations[row].newer)
     if row < 0:
         return False
-    meta.terminal_oldest = np.int64(st.reservations[row].newer)
-    if meta.terminal_oldest >= 0:
-        st.reservations[meta.terminal_oldest].older = NONE
+    older = np.int64(st.reservations[row].older)
+    newer = np.int64(st.reservations[row].newer)
+    if older >= 0:
+        st.reservations[older].newer = newer
     else:
-        meta.terminal_newest = NONE
+        meta.terminal_oldest = newer
+    if newer >= 0:
+        st.reservations[newer].older = older
+    else:
+        meta.terminal_newest = older
     meta.terminal_count -= 1
     meta.evicted_count += 1
     erase(st, row)
@@ -266,6 +273,8 @@ def lower(st: Any, row: int) -> None:
         take = st.takes[take_row]
         if take.quantity:
             shift(st, state, np.int64(take.position), np.int64(take.quantity))
+            # What was short before the lift is short again.
+            mark_short(st, np.int64(take.position))
         take_row = np.int64(take.next)
 
 

@@ -15,14 +15,15 @@ from engine.details import write_detail, write_takes
 from engine.names import find_name
 from engine.positions import available, carries_units, find_fence, find_stock, sellable
 from engine.settle import find_open
-from engine.waiting import serve_backorders
+from engine.waiting import serve_after_release, serve_backorders
 
 NONE = tables.NONE
 OK = outcomes.OK
 STOCK = tables.STOCK
-SUPPLY = tables.SUPPLY
 FENCE = tables.FENCE
 _ZERO = np.uint64(0)
+# Takes a reservation may grow to by being moved about: what an answer and its plans have room for.
+_TAKES_GROWN_MAX = 768
 
 
 @kernel
@@ -86,7 +87,7 @@ def revise(
 
 
 @kernel
-def _fence_share(st: Any, row: int, line: int, stock: int, units: int, state: int) -> None:
+def _fence_share(st: Any, row: int, line: int, stock: int, state: int) -> None:
     """Give back what a fence holds for units of a line that leave its stock."""
     open_units = np.int64(0)
     take_row = np.int64(st.reservations[row].first_take)
@@ -109,18 +110,14 @@ def _fence_share(st: Any, row: int, line: int, stock: int, units: int, state: in
 
 
 @kernel
-def _movable(st: Any, row: int, asked: Any, origin: int) -> Integer:
-    """Open units of the asked line at node `origin` (NONE: anywhere)."""
+def _open_at(st: Any, row: int, line: int, node: int) -> Integer:
+    """Open units of a line at a node, promised from stock or from supply."""
     units = np.int64(0)
     take_row = np.int64(st.reservations[row].first_take)
     while take_row >= 0:
         take = st.takes[take_row]
         position = st.positions[take.position]
-        if (
-            take.line == asked.line
-            and carries_units(position.kind)
-            and (origin < 0 or position.node == origin)
-        ):
+        if take.line == line and carries_units(position.kind) and position.node == node:
             units += take.quantity
         take_row = np.int64(take.next)
     return units
@@ -140,6 +137,16 @@ def _line_sku(st: Any, row: int, line: int) -> Integer:
 
 
 @kernel
+def _count_takes(st: Any, row: int) -> Integer:
+    count = 0
+    take_row = np.int64(st.reservations[row].first_take)
+    while take_row >= 0:
+        count += 1
+        take_row = np.int64(st.takes[take_row].next)
+    return count
+
+
+@kernel
 def _check_moves(
     st: Any,
     row: int,
@@ -149,34 +156,39 @@ def _check_moves(
     details: NDArray[np.void],
     detail_at: int,
 ) -> tuple[Integer, Integer]:
-    """Guards of `reassign`; nothing changes. (code, details written)"""
+    """Guards of `reassign`; the units each line moves are left in `line_moves`. Nothing else
+    changes. (code, details written)"""
+    moves = st.line_moves
     channel = np.int64(st.reservations[row].channel)
     channel_key = st.names[channel].key if channel >= 0 else _ZERO
-    for i in range(first, first + header.line_count):
-        asked = lines[i]
-        sku = _line_sku(st, row, np.int64(asked.line))
-        if asked.line >= st.reservations[row].line_count or sku < 0:
+    for i in range(header.line_count):
+        asked = lines[first + i]
+        line = np.int64(asked.line)
+        sku = _line_sku(st, row, line)
+        if line >= st.reservations[row].line_count or sku < 0:
             return outcomes.LINE_NOT_FOUND, 0
-        origin = NONE
-        if asked.node_key != _ZERO:
-            origin = find_name(st, commands.NODE, asked.node_key)
-            if origin < 0:
-                return outcomes.NODE_NOT_FOUND, 0
-        if find_name(st, commands.NODE, asked.scope_key) < 0:
+        origin = find_name(st, commands.NODE, asked.node_key)
+        if origin < 0 or find_name(st, commands.NODE, asked.scope_key) < 0:
             return outcomes.NODE_NOT_FOUND, 0
+        movable = _open_at(st, row, line, origin)
+        if movable == 0:
+            return outcomes.LINE_NOT_FOUND, 0
+        moves[i] = np.int64(asked.quantity) if asked.quantity else movable
         wanted_from = np.int64(0)
         wanted_to = np.int64(0)
-        sku_key = st.names[sku].key
-        for j in range(first, i + 1):
-            other = lines[j]
+        for j in range(i + 1):
+            other = lines[first + j]
             if other.line == asked.line and other.node_key == asked.node_key:
-                wanted_from += other.quantity
-            other_sku = _line_sku(st, row, np.int64(other.line))
-            if other_sku == sku and other.scope_key == asked.scope_key:
-                wanted_to += other.quantity
-        if _movable(st, row, asked, origin) < wanted_from:
+                wanted_from += moves[j]
+            if other.scope_key == asked.scope_key:
+                other_sku = sku
+                if other.line != asked.line:
+                    other_sku = _line_sku(st, row, np.int64(other.line))
+                if other_sku == sku:
+                    wanted_to += moves[j]
+        if movable < wanted_from:
             return outcomes.QUANTITY_EXCEEDS_OPEN, 0
-        target = find_stock(st, sku_key, asked.scope_key)
+        target = find_stock(st, st.names[sku].key, asked.scope_key)
         if target >= 0 and node_is_frozen(st, target):
             return outcomes.NODE_FROZEN, 0
         free = np.int64(0)
@@ -187,7 +199,7 @@ def _check_moves(
                 details,
                 detail_at,
                 outcomes.SHORTAGE,
-                np.int64(asked.line),
+                line,
                 target,
                 wanted_to,
                 free,
@@ -196,6 +208,49 @@ def _check_moves(
             )
             return outcomes.INSUFFICIENT_STOCK, written - detail_at
     return OK, 0
+
+
+@kernel
+def _leave(st: Any, row: int, line: int, node: int, units: int) -> None:
+    """Take `units` of a line away from a node; nobody has them then."""
+    state = np.int64(st.reservations[row].state)
+    left = np.int64(units)
+    take_row = np.int64(st.reservations[row].first_take)
+    while take_row >= 0 and left > 0:
+        take = st.takes[take_row]
+        position = st.positions[take.position]
+        part = min(left, np.int64(take.quantity))
+        if (
+            part > 0
+            and take.line == line
+            and carries_units(position.kind)
+            and position.node == node
+        ):
+            source = np.int64(take.position)
+            records.shift(st, state, source, -part)
+            take.quantity -= part
+            left -= part
+            if position.kind == STOCK:
+                _fence_share(st, row, line, source, state)
+            elif take.quantity == 0:
+                records.stop_waiting(st, take_row)
+        take_row = np.int64(take.next)
+
+
+@kernel
+def _join(st: Any, row: int, line: int, position: int, units: int) -> None:
+    """Promise `units` more of a position to a line: its take there grows, or is made."""
+    records.shift(st, np.int64(st.reservations[row].state), position, units)
+    last: Integer = NONE
+    take_row = np.int64(st.reservations[row].first_take)
+    while take_row >= 0:
+        take = st.takes[take_row]
+        if take.line == line and take.position == position:
+            take.quantity += units
+            return
+        last = take_row
+        take_row = np.int64(take.next)
+    st.takes[last].next = records.new_take(st, row, position, line, units)
 
 
 @kernel
@@ -208,70 +263,42 @@ def reassign(
     details: NDArray[np.void],
     detail_at: int,
 ) -> Integer:
-    """Move open units of lines from node (node_key, 0: any) to node (scope_key)."""
+    """Move open units of lines from node (node_key) to node (scope_key); quantity 0: all there."""
     row = find_open(st, header, outcome)
     if row < 0:
         return 0
-    if not records.make_room_for_takes(st, 4 * header.line_count + 256):
+    if _count_takes(st, row) + 2 * header.line_count > _TAKES_GROWN_MAX:
+        outcome.code = outcomes.TOO_MANY_TAKES
+        return 0
+    if not records.make_room_for_takes(st, 2 * header.line_count):
         outcome.code = outcomes.RESERVATIONS_FULL
         return 0
     code, written = _check_moves(st, row, header, lines, first, details, detail_at)
     if code != OK:
         outcome.code = code
         return written
-    state = np.int64(st.reservations[row].state)
     channel = np.int64(st.reservations[row].channel)
     channel_key = st.names[channel].key if channel >= 0 else _ZERO
 
-    # From here it must succeed.
-    for i in range(first, first + header.line_count):
-        asked = lines[i]
+    # From here it must succeed. Those who wait are served last: what the checks found free is
+    # then still free.
+    for i in range(header.line_count):
+        asked = lines[first + i]
         line = np.int64(asked.line)
-        origin = NONE
-        if asked.node_key != _ZERO:
-            origin = find_name(st, commands.NODE, asked.node_key)
-        sku_key = st.names[_line_sku(st, row, line)].key
-        target = find_stock(st, sku_key, asked.scope_key)
-        left = np.int64(asked.quantity)
-        take_row = np.int64(st.reservations[row].first_take)
-        last: Integer = NONE
-        while take_row >= 0:
-            take = st.takes[take_row]
-            position = st.positions[take.position]
-            following = np.int64(take.next)
-            if (
-                left > 0
-                and take.line == line
-                and carries_units(position.kind)
-                and (origin < 0 or position.node == origin)
-                and take.position != target
-            ):
-                units = min(left, np.int64(take.quantity))
-                if units > 0:
-                    source = np.int64(take.position)
-                    records.shift(st, state, source, -units)
-                    take.quantity -= units
-                    if take.quantity == 0 and position.kind == SUPPLY:
-                        records.stop_waiting(st, take_row)
-                    left -= units
-                    if position.kind == STOCK:
-                        _fence_share(st, row, line, source, units, state)
-                        serve_backorders(st, source)
-            last = take_row
-            take_row = following
-        moved = asked.quantity - left
-        if moved > 0:
-            from_fence = np.int64(0)
-            fence = find_fence(st, target, channel_key)
-            if fence >= 0:
-                from_fence = min(moved, max(np.int64(0), available(st, fence)))
-            records.shift(st, state, target, moved)
-            take_row = records.new_take(st, row, target, line, moved)
-            st.takes[last].next = take_row
-            if from_fence > 0:
-                records.shift(st, state, fence, from_fence)
-                share = records.new_take(st, row, fence, line, from_fence)
-                st.takes[take_row].next = share
+        units = st.line_moves[i]
+        origin = find_name(st, commands.NODE, asked.node_key)
+        target = find_stock(st, st.names[_line_sku(st, row, line)].key, asked.scope_key)
+        if st.positions[target].node == origin:
+            continue
+        _leave(st, row, line, origin, units)
+        fence = find_fence(st, target, channel_key)
+        from_fence = np.int64(0)
+        if fence >= 0:
+            from_fence = min(units, max(np.int64(0), available(st, fence)))
+        _join(st, row, line, target, units)
+        if from_fence > 0:
+            _join(st, row, line, fence, from_fence)
+    serve_after_release(st, row)
     records.drop_empty_takes(st, row)
     records.stamp(st, row)
     return write_takes(st, row, outcome, details, detail_at)

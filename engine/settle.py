@@ -15,9 +15,17 @@ from engine import commands, heap, outcomes, tables
 from engine import reservations as records
 from engine.compiled import Integer, kernel
 from engine.details import write_takes
+from engine.limits import units_per_position_max
 from engine.movements import record
 from engine.names import find_name
-from engine.positions import carries_units, change, need_stock, withhold
+from engine.positions import (
+    carries_units,
+    change,
+    find_stock,
+    mark_short,
+    need_stock,
+    withhold,
+)
 from engine.waiting import end, serve_after_release, serve_backorders
 
 NONE = tables.NONE
@@ -163,6 +171,7 @@ def _sum_line(st: Any, count: int, line: int, stock: int, moving: bool) -> Integ
 @kernel
 def _plan_shares(st: Any, count: int, shipping: bool) -> None:
     """Let the shares in fences and purchase limits follow what their lines' units do."""
+    # A line has at most one take of a limit, and one of a fence on a stock.
     for at in range(count):
         noted = st.scratch[at]
         take = st.takes[noted.position]
@@ -198,6 +207,8 @@ def _ship(st: Any, take_row: int, units: int, reservation: int) -> None:
     take = st.takes[take_row]
     row = np.int64(take.position)
     change(st, row, -units, 0, -units)
+    if st.positions[row].kind == tables.CAPACITY:
+        st.withheld[row].movement_base -= units
     take.quantity -= units
     take.fulfilled += units
     if st.positions[row].kind == STOCK:
@@ -427,11 +438,14 @@ def return_units(
                 sku = st.positions[take.position].sku
                 made = need_stock(st, st.names[sku].key, node_key)
                 code = -made if made < 0 else OK
+    if code == OK and not _return_fits(st, count, node_key):
+        code = outcomes.QUANTITY_OUT_OF_RANGE
     if code != OK:
         outcome.code = code
         return 0
 
     # From here it must succeed.
+    st.meta[0].pinned = row
     bucket = np.int64(lines[first].policy)
     for at in range(count):
         noted = st.scratch[at]
@@ -439,18 +453,43 @@ def return_units(
         if units == 0:
             continue
         take = st.takes[noted.position]
-        stock = np.int64(take.position)
-        if node_key != _ZERO:
-            stock = need_stock(st, st.names[st.positions[stock].sku].key, node_key)
+        stock = _return_target(st, at, node_key)
         take.returned += units
         change(st, stock, units, 0, 0)
         if bucket:
             withhold(st, stock, bucket, units)
+            mark_short(st, stock)
         record(st, stock, tables.RETURNED, units, bucket, units if bucket else 0, 0, row)
         _return_limit(st, row, np.int64(take.line), units)
         serve_backorders(st, stock)
+    st.meta[0].pinned = NONE
     records.stamp(st, row)
     return write_takes(st, row, outcome, details, detail_at)
+
+
+@kernel
+def _return_target(st: Any, at: int, node_key: np.uint64) -> Integer:
+    """The stock that the units planned at `at` in scratch come back to."""
+    stock = np.int64(st.takes[st.scratch[at].position].position)
+    if node_key == _ZERO:
+        return stock
+    return find_stock(st, st.names[st.positions[stock].sku].key, node_key)
+
+
+@kernel
+def _return_fits(st: Any, count: int, node_key: np.uint64) -> bool:
+    """Whether no stock would pass units_per_position_max."""
+    for at in range(count):
+        if st.scratch[at].quantity == 0:
+            continue
+        stock = _return_target(st, at, node_key)
+        units = np.int64(st.positions[stock].on_hand)
+        for other in range(count):
+            if st.scratch[other].quantity and _return_target(st, other, node_key) == stock:
+                units += st.scratch[other].quantity
+        if units > units_per_position_max:
+            return False
+    return True
 
 
 @kernel

@@ -154,6 +154,8 @@ class State:
             "take_free",
             "terminal_oldest",
             "terminal_newest",
+            "pinned",
+            "superseded",
         ):
             meta[name] = tables.NONE
         return State(capacity, arrays)
@@ -222,6 +224,8 @@ class State:
             if name not in state.arrays:
                 raise ValueError(f"snapshot section {name!r} is unknown to this version")
             table = state.arrays[name]
+            if rows.dtype != table.dtype:
+                raise ValueError(f"snapshot section {name!r} has rows of another layout")
             if len(rows) > len(table):
                 raise ValueError(
                     f"snapshot section {name!r} has {len(rows)} rows, capacity is {len(table)}"
@@ -230,9 +234,6 @@ class State:
         missing = set(state._used()) - set(saved_rows)
         if missing:
             raise ValueError(f"snapshot lacks the sections {sorted(missing)}")
-        for name, rows_used in state._used().items():
-            if rows_used > len(state.arrays[name]):
-                raise ValueError(f"snapshot section {name!r} says {rows_used} rows, more than fit")
         for name, written in (
             ("movements", "movement_next"),
             ("requests", "request_next"),
@@ -242,6 +243,12 @@ class State:
                 raise ValueError(
                     f"snapshot section {name!r} wraps at {saved_rows[name]} rows; "
                     f"start with that capacity, not {len(state.arrays[name])}"
+                )
+        for name, rows_used in state._used().items():
+            if rows_used != saved_rows[name]:
+                raise ValueError(
+                    f"snapshot section {name!r} has {saved_rows[name]} rows, "
+                    f"{rows_used} are in use by its account"
                 )
         rebuild_indices(state.tables)
         return state

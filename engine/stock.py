@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import commands, outcomes, tables
-from engine.compiled import kernel
+from engine.compiled import Integer, kernel
 from engine.details import write_detail
 from engine.limits import units_per_position_max
 from engine.movements import net_since, record
@@ -35,7 +35,7 @@ _UNITS_MAX = units_per_position_max
 
 
 @kernel
-def _adjust_line(st: Any, line: Any) -> tuple[int, int, int]:
+def _adjust_line(st: Any, line: Any) -> tuple[Integer, Integer, Integer]:
     """Add to on_hand. (code, position, difference or units that were available)"""
     delta = np.int64(line.quantity)
     if delta > 0:
@@ -58,7 +58,7 @@ def _adjust_line(st: Any, line: Any) -> tuple[int, int, int]:
 
 
 @kernel
-def _count_line(st: Any, line: Any) -> tuple[int, int, int]:
+def _count_line(st: Any, line: Any) -> tuple[Integer, Integer, Integer]:
     """Set on_hand to what was counted plus what moved since. (code, position, difference)"""
     now_ms = st.meta[0].now_ms
     as_of_ms = np.int64(line.time_ms)
@@ -81,7 +81,7 @@ def _count_line(st: Any, line: Any) -> tuple[int, int, int]:
 
 
 @kernel
-def _withhold_line(st: Any, line: Any) -> tuple[int, int, int]:
+def _withhold_line(st: Any, line: Any) -> tuple[Integer, Integer, Integer]:
     """Move units into or out of a bucket. (code, position, units moved or available)"""
     row = find_stock(st, line.sku_key, line.node_key)
     if row < 0:
@@ -103,7 +103,7 @@ def _withhold_line(st: Any, line: Any) -> tuple[int, int, int]:
 
 
 @kernel
-def _apply_line(st: Any, kind: int, line: Any) -> tuple[int, int, int]:
+def _apply_line(st: Any, kind: int, line: Any) -> tuple[Integer, Integer, Integer]:
     if kind == commands.ADJUST:
         return _adjust_line(st, line)
     if kind == commands.COUNT:
@@ -117,6 +117,7 @@ def _undo_line(st: Any, kind: int, line: Any, row: int, moved: int) -> None:
         withhold(st, row, np.int64(line.policy), -moved)
     else:
         change(st, row, -moved, 0, 0)
+    mark_short(st, row)  # what was short before the command is short again
 
 
 @kernel

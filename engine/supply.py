@@ -16,6 +16,7 @@ from engine.movements import record
 from engine.names import define_name
 from engine.positions import (
     SCOPE_BACKORDER,
+    SCOPE_SUPPLY,
     available,
     change,
     find_stock,
@@ -101,7 +102,8 @@ def _make(
     position = st.positions[stock]
     made = make_position(
         st,
-        combine(position.key, scope_key),
+        # Tagged, as a supply and a channel with a fence on this stock may have the same name.
+        combine(position.key, combine(scope_key, SCOPE_SUPPLY)),
         tables.SUPPLY,
         np.int64(position.sku),
         np.int64(position.node),
@@ -233,6 +235,7 @@ def receive_supply(
     change(st, stock, arrived, 0, 0)
     record(st, stock, tables.RECEIPT, arrived, 0, 0, 0, NONE)
     moved = serve(st, row, stock, arrived)
+    mark_short(st, stock)  # stock that was short stays so: what arrived was promised already
     change(st, position, -min(arrived, np.int64(st.positions[position].on_hand)), 0, 0)
     supply.received += arrived
     final = (header.flags & commands.FINAL) != 0
@@ -293,7 +296,9 @@ def _undo_transfer(st: Any, lines: NDArray[np.void], first: int, until: int) -> 
         line = lines[i]
         change(st, find_stock(st, line.sku_key, line.node_key), line.quantity, 0, 0)
         if line.time_ms == 0:
-            change(st, find_stock(st, line.sku_key, line.scope_key), -line.quantity, 0, 0)
+            target = find_stock(st, line.sku_key, line.scope_key)
+            change(st, target, -line.quantity, 0, 0)
+            mark_short(st, target)
 
 
 @kernel
@@ -318,6 +323,7 @@ def transfer(
     a supply of the target, named by the line's text."""
     begin = at
     stop = first + header.line_count
+    keys = st.line_moves  # of the supplies that the lines become
     travelling = 0
     for i in range(first, stop):
         line = lines[i]
@@ -332,16 +338,29 @@ def transfer(
             code = -target
         else:
             free = max(np.int64(0), available(st, origin))
-            if free < units:
+            if st.names[st.positions[origin].node].flags & tables.NODE_IS_FROZEN:
+                code = outcomes.NODE_FROZEN
+            elif free < units:
                 code = outcomes.INSUFFICIENT_STOCK
             elif st.positions[target].on_hand + units > _UNITS_MAX:
                 code = outcomes.QUANTITY_OUT_OF_RANGE
             elif line.time_ms != 0:
                 travelling += 1
-                if find_supply(st, _transfer_key(text, text_at, line)) >= 0:
+                key = _transfer_key(text, text_at, line)
+                keys[i - first] = np.int64(key)
+                alike = 1  # lines that travel to this target
+                taken = find_supply(st, key) >= 0
+                for j in range(first, i):
+                    other = lines[j]
+                    if other.time_ms == 0:
+                        continue
+                    if other.sku_key == line.sku_key and other.scope_key == line.scope_key:
+                        alike += 1
+                    taken = taken or keys[j - first] == keys[i - first]
+                if taken:
                     code = outcomes.SUPPLY_EXISTS
                 elif (
-                    _count_open(st, target) + travelling > supplies_per_position_max
+                    _count_open(st, target) + alike > supplies_per_position_max
                     or st.meta[0].supply_count + travelling > st.supplies.shape[0]
                 ):
                     code = outcomes.SUPPLIES_FULL
@@ -349,12 +368,7 @@ def transfer(
                     code = outcomes.POSITIONS_FULL
                 else:
                     name = define_name(
-                        st,
-                        commands.SUPPLY,
-                        _transfer_key(text, text_at, line),
-                        text,
-                        text_at,
-                        text_at + line.text_bytes,
+                        st, commands.SUPPLY, key, text, text_at, text_at + line.text_bytes
                     )
                     code = -name if name < 0 else OK
         text_at += line.text_bytes

@@ -93,6 +93,10 @@ META = np.dtype(
             "shortage_count",  # refusals for lack of stock
             "reference_bytes",  # of the running command, in `reference`
             "drawn_near",  # of no meaning: see `engine.apply`
+            "pinned",  # a reservation the running command works on: it is not evicted
+            "superseded",  # head of the chain of holds the running atomic group replaces
+            "group_revision",  # revision before the running atomic group
+            "group_left",  # requests of it still to come
             "short_units",  # units promised beyond on_hand, found by counts
         )
     ]
@@ -138,7 +142,8 @@ WITHHELD_ROW = np.dtype(
         ("damaged", "i4"),
         ("quality_control", "i4"),
         ("frozen", "i4"),
-        ("movement_base", "i4"),  # on_hand from movements no longer kept
+        # STOCK: on_hand from movements no longer kept; CAPACITY: minus what shipments used up.
+        ("movement_base", "i4"),
         ("reserved", "i4"),
     ]
 )

@@ -22,10 +22,19 @@ _BEYOND = tables.BACKORDER_SUPPLY
 
 @kernel
 def move_take(st: Any, take_row: int, stock: int, units: int) -> bool:
-    """Move `units` of a waiting take to stock. False when there is no room to split it."""
+    """Move `units` of a waiting take to stock. False when there is no room to split it.
+
+    A take that is served again and again grows by one part in all: the part that follows it.
+    """
     take = st.takes[take_row]
     state = np.int64(st.reservations[take.reservation].state)
-    if units < take.quantity and not records.make_room_for_takes(st, 1):
+    following = np.int64(take.next)
+    joins = (
+        following >= 0
+        and st.takes[following].position == stock
+        and st.takes[following].line == take.line
+    )
+    if units < take.quantity and not joins and not records.make_room_for_takes(st, 1):
         return False
 
     # From here it must succeed.
@@ -34,6 +43,9 @@ def move_take(st: Any, take_row: int, stock: int, units: int) -> bool:
     if units == take.quantity:
         records.stop_waiting(st, take_row)
         take.position = stock
+    elif joins:
+        take.quantity -= units
+        st.takes[following].quantity += units
     else:
         take.quantity -= units
         part = records.new_take(st, np.int64(take.reservation), stock, np.int64(take.line), units)
@@ -94,34 +106,86 @@ def end(st: Any, row: int, state: int) -> None:
 @kernel
 def serve_after_release(st: Any, row: int) -> None:
     """Let those waiting have what a reservation's takes gave back."""
+    meta = st.meta[0]
+    before = meta.pinned
+    meta.pinned = row
     take_row = np.int64(st.reservations[row].first_take)
     while take_row >= 0:
         serve_backorders(st, np.int64(st.takes[take_row].position))
         take_row = np.int64(st.takes[take_row].next)
+    meta.pinned = before
+
+
+@kernel
+def _age(st: Any, at: int) -> Integer:
+    """Revision that made the reservation noted in scratch at `at`."""
+    return st.reservations[st.scratch[at].position].create_revision
+
+
+@kernel
+def _sink_older(st: Any, at: int, count: int) -> None:
+    """Let the note at `at` sink in the heap of scratch whose top is the oldest."""
+    while True:
+        child = 2 * at + 1
+        if child >= count:
+            return
+        if child + 1 < count and _age(st, child + 1) < _age(st, child):
+            child += 1
+        if _age(st, at) <= _age(st, child):
+            return
+        noted = st.scratch[at].position
+        st.scratch[at].position = st.scratch[child].position
+        st.scratch[child].position = noted
+        at = child
+
+
+@kernel
+def _note_newest_holds(st: Any, row: int) -> Integer:
+    """Note the newest holds on a position in scratch, the newest first; how many. One that has
+    two takes there is noted twice. O(takes), with a heap as large as scratch."""
+    room = st.scratch.shape[0]
+    count = 0
+    for take_row in range(st.meta[0].take_high):
+        take = st.takes[take_row]
+        if take.reservation < 0 or take.position != row or take.quantity == 0:
+            continue
+        reservation = st.reservations[take.reservation]
+        if reservation.state != outcomes.HELD:
+            continue
+        if count < room:
+            at = count
+            count += 1
+            while at > 0 and _age(st, (at - 1) >> 1) > reservation.create_revision:
+                st.scratch[at].position = st.scratch[(at - 1) >> 1].position
+                at = (at - 1) >> 1
+            st.scratch[at].position = take.reservation
+        elif reservation.create_revision > _age(st, 0):
+            st.scratch[0].position = take.reservation
+            _sink_older(st, 0, count)
+    for last in range(count - 1, 0, -1):
+        oldest = st.scratch[0].position
+        st.scratch[0].position = st.scratch[last].position
+        st.scratch[last].position = oldest
+        _sink_older(st, 0, last)
+    return count
 
 
 @kernel
 def cancel_newest_holds(st: Any, row: int) -> Integer:
     """Cancel the newest holds on a position until it is short no more; holds cancelled.
 
-    O(takes): a scan, as shortfalls are rare.
+    A scan of all takes for some thousand holds that are cancelled, as shortfalls are rare.
     """
     cancelled = 0
     while available(st, row) < 0:
-        newest: Integer = NONE
-        newest_revision = np.int64(-1)
-        for take_row in range(st.meta[0].take_high):
-            take = st.takes[take_row]
-            if take.reservation >= 0 and take.position == row and take.quantity > 0:
-                reservation = st.reservations[take.reservation]
-                if (
-                    reservation.state == outcomes.HELD
-                    and reservation.create_revision > newest_revision
-                ):
-                    newest = np.int64(take.reservation)
-                    newest_revision = reservation.create_revision
-        if newest < 0:
+        count = _note_newest_holds(st, row)
+        if count == 0:
             break
-        end(st, newest, outcomes.CANCELLED)
-        cancelled += 1
+        for at in range(count):
+            if available(st, row) >= 0:
+                break
+            newest = np.int64(st.scratch[at].position)
+            if st.reservations[newest].state == outcomes.HELD:
+                end(st, newest, outcomes.CANCELLED)
+                cancelled += 1
     return cancelled
