@@ -394,7 +394,7 @@ def set_purchase_limit(
 
 def purchase_limit_flags(*, is_set: bool) -> int:
     """What tells a purchase limit of 0 units from none."""
-    return 0
+    return 0 if is_set else commands.UNLIMITED
 
 
 def feed_request_id(feed_id: bytes, sequence: int) -> bytes:

@@ -297,7 +297,7 @@ def capacity_message(state: State, names: Names, row: int) -> messages.Capacity:
     position = state.positions[row]
     called = names.position(row)
     made = messages.Capacity(
-        quantity=int(position["on_hand"]),
+        quantity=reads.capacity_units(state, row),
         held=int(position["held"]),
         committed=int(position["committed"]),
         available=_free(position),
