@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import json
 import random
 import resource
 import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from server.journal.genesis import Genesis, JournalIdentity
 from server.journal.port import Journal
 from server.journal.record import RecordId
+from server.journal.redis_journal import RedisJournal
+from server.journal.redis_place import RedisPlace
+from server.journal.redis_snapshots import CHUNK_BYTES
 from server.journal.snapshot import SnapshotName
 from server.journal.sqlite_journal import SqliteJournal
+from tests.redis_server import RedisServer
 from tests.simulation.memory_journal import MemoryDisk, MemoryJournal
 
 WHO = JournalIdentity(tenant="acme", shard=3, ledger_id="ledger-1")
@@ -157,6 +163,79 @@ class SqliteHarness:
             yield
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+class RedisHarness:
+    """The journal of production, as a user who may do only what the manual says.
+
+    A killed process is a killed Redis here: started again, it has what its file holds, and every
+    connection to it is gone, as those of a killed writer are.
+    """
+
+    _numbers = itertools.count()
+
+    def __init__(self, server: RedisServer) -> None:
+        self._server = server
+        options = f"tenant=test-{next(self._numbers)}&shard=3"
+        self.place = RedisPlace.parse(server.url(options))
+
+    async def open(self, identity: JournalIdentity = WHO) -> Journal:
+        return await RedisJournal.open(self.place, identity)
+
+    def kill(self) -> None:
+        self._server.kill()
+        self._server.start()
+
+    def forget_owner(self) -> None:
+        self._execute("DEL", self.place.prefix + "lease")
+
+    def _execute(self, *command: str | bytes | int) -> Any:
+        with contextlib.closing(self._server.client()) as client:
+            return client.execute_command(*command)
+
+    def set_genesis(self, genesis: bytes) -> None:
+        self._execute("SET", self.place.prefix + "genesis", genesis)
+
+    def _rewrite(self, changed: dict[RecordId, bytes]) -> None:
+        """The same stream with other bytes in some entries: Redis itself changes none."""
+        with contextlib.closing(self._server.client()) as client:
+            entries = client.xrange(self.place.stream)
+            client.delete(self.place.stream)
+            for name, values in entries:
+                epoch, _, sequence = name.decode().partition("-")
+                body = changed.get(RecordId(int(epoch), int(sequence)), values[b"r"])
+                client.xadd(self.place.stream, {b"r": body}, id=name)
+
+    def _record(self, record_id: RecordId) -> bytes:
+        with contextlib.closing(self._server.client()) as client:
+            ((_, values),) = client.xrange(self.place.stream, str(record_id), str(record_id))
+        body: bytes = values[b"r"]
+        return body
+
+    def flip_byte(self, record_id: RecordId) -> None:
+        self._rewrite({record_id: _flipped(self._record(record_id), -1)})
+
+    def remove(self, record_id: RecordId) -> None:
+        self._execute("XDEL", self.place.stream, str(record_id))
+
+    def swap(self, left: RecordId, right: RecordId) -> None:
+        self._rewrite({left: self._record(right), right: self._record(left)})
+
+    def flip_snapshot_byte(self, name: SnapshotName, at: int) -> None:
+        text = f"{name.record_id}-r{name.revision}"
+        entry = json.loads(self._execute("HGET", self.place.prefix + "snapshots", text))
+        number, offset = divmod(at % entry["bytes"], CHUNK_BYTES)
+        chunk = self._execute("HGET", entry["key"], number)
+        self._execute("HSET", entry["key"], number, _flipped(chunk, offset))
+
+    @contextlib.contextmanager
+    def no_space(self) -> Iterator[None]:
+        """Redis may take no more memory, and throws nothing away."""
+        self._execute("CONFIG", "SET", "maxmemory", 1)
+        try:
+            yield
+        finally:
+            self._execute("CONFIG", "SET", "maxmemory", 0)
 
 
 def genesis_of(who: JournalIdentity, *, format_version: int) -> bytes:
