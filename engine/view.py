@@ -13,6 +13,7 @@ Invariants
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,12 @@ class TablesType(types.Type):
         return self.fields
 
 
+@cache
+def _element_of(dtype: np.dtype[Any], dimensions: int) -> Any:
+    """numba's type of an array; worked out once, it takes milliseconds for records."""
+    return types.Array(from_dtype(dtype), dimensions, "C")
+
+
 class Tables:
     """Arrays behind one pointer. Rows of two-dimensional arrays have a fixed width."""
 
@@ -55,8 +62,7 @@ class Tables:
             if not array.flags.c_contiguous:
                 raise ValueError(f"table {name!r} is not contiguous")
             block += [array.ctypes.data, array.shape[0]]
-            element = types.Array(from_dtype(array.dtype), array.ndim, "C")
-            fields.append((name, element, array.shape[1:]))
+            fields.append((name, _element_of(array.dtype, array.ndim), array.shape[1:]))
         self.block = np.array(block, np.int64)
         self.address = int(self.block.ctypes.data)
         self._numba_type_ = _type_of(tuple(fields))
