@@ -82,7 +82,7 @@ class Methods:
         self._log_requests = log_requests
         self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
-    def generic_handler(self) -> grpc.GenericRpcHandler[Any, Any]:
+    def generic_handler(self) -> grpc.GenericRpcHandler:
         """All of them, for `grpc.aio.Server.add_generic_rpc_handlers`."""
         return grpc.method_handlers_generic_handler(self._service, self._handlers)
 

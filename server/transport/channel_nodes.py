@@ -19,7 +19,7 @@ from engine.state import State
 from holdfast.v1 import network_service_pb2 as network
 from holdfast.v1 import reservation_service_pb2 as messages
 from server.transport.documents import CHANNEL, NODE_GROUP
-from server.transport.errors import Case, Fault, Refused, refusal
+from server.transport.errors import Case, Fault, Refusal, Refused, refusal
 from server.transport.ledger_view import LedgerView
 
 
@@ -88,7 +88,7 @@ def _is_known(state: State, header: np.void) -> bool:
     return bool(find_request(state.tables, header["request_hi"], header["request_lo"]) >= 0)
 
 
-def _not_in_channel(channel: str, node: str, number: int) -> object:
+def _not_in_channel(channel: str, node: str, number: int) -> Refusal:
     return refusal(
         Fault.NODE_NOT_IN_CHANNEL,
         Case(

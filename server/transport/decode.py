@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from engine import commands, limits
 from engine.commands import HEADER, LINE, CommandBatch
-from engine.compiled import kernel
+from engine.compiled import Integer, kernel
 from engine.hashing import hash_bytes, hash_bytes_wide
 
 LINE_SPAN = np.dtype(
@@ -65,7 +65,7 @@ _ZERO = np.uint64(0)
 
 
 @kernel
-def _varint(buffer: NDArray[np.uint8], at: int, stop: int) -> tuple[int, int]:
+def _varint(buffer: NDArray[np.uint8], at: int, stop: int) -> tuple[Integer, Integer]:
     """(value, place after it); (-1, at) when it is cut off, negative or past 63 bits."""
     if at < stop and buffer[at] < 128:
         return np.int64(buffer[at]), at + 1
@@ -93,11 +93,11 @@ def _is_plain(buffer: NDArray[np.uint8], start: int, stop: int) -> bool:
 
 
 @kernel
-def _milliseconds(buffer: NDArray[np.uint8], at: int, stop: int, upwards: bool) -> int:
+def _milliseconds(buffer: NDArray[np.uint8], at: int, stop: int, upwards: bool) -> Integer:
     """google.protobuf.Duration or Timestamp in [at, stop) as milliseconds; -1 when unusual."""
     seconds = np.int64(0)
     nanos = np.int64(0)
-    seen = 0
+    seen: Integer = 0
     while at < stop:
         tag = buffer[at]
         value, at = _varint(buffer, at + 1, stop)
@@ -121,7 +121,7 @@ def _line(
     buffer: NDArray[np.uint8], at: int, stop: int, now_ms: int, line: Any, span: Any, number: int
 ) -> bool:
     """Read one ReservationLineRequest. False when something about it is unusual."""
-    seen = 0
+    seen: Integer = 0
     quantity = np.int64(0)
     policy = np.int64(_ON_HAND)
     time_ms = np.int64(0)
@@ -180,7 +180,7 @@ def _line(
 @kernel
 def _copy(
     source: NDArray[np.uint8], at: int, size: int, target: NDArray[np.uint8], target_at: int
-) -> int:
+) -> Integer:
     """Copy `size` bytes; the place after them in `target`."""
     for i in range(size):
         target[target_at + i] = source[at + i]
@@ -206,19 +206,19 @@ def _request(
 
     `caller` holds the caller, a zero byte, and room for the longest request_id.
     """
-    seen = 0
-    request_at = np.int64(0)
-    request_bytes = np.int64(0)
-    reservation_at = np.int64(0)
+    seen: Integer = 0
+    request_at: Integer = np.int64(0)
+    request_bytes: Integer = np.int64(0)
+    reservation_at: Integer = np.int64(0)
     reservation_bytes = np.int64(0)
-    owner_at = np.int64(0)
+    owner_at: Integer = np.int64(0)
     owner_bytes = np.int64(0)
     ttl_ms = np.int64(_TTL_DEFAULT)
     fill_policy = np.int64(_ALL_OR_NONE)
     replace = False
     memory_only = False
     count = 0
-    first = totals[LINES]
+    first: Integer = totals[LINES]
     span.start = at
     span.stop = stop
     span.channel_at = 0
@@ -278,7 +278,7 @@ def _request(
             at += value
     if count == 0 or (replace and owner_bytes == 0):
         return False
-    text_at = totals[TEXT_BYTES]
+    text_at: Integer = totals[TEXT_BYTES]
     text_bytes = reservation_bytes + owner_bytes + caller_bytes
     if text_at + text_bytes > text.shape[0]:
         return False
@@ -348,7 +348,7 @@ def _decode(
     `framed`: the buffer is a BulkCreateReservationsRequest; otherwise it is one request.
     """
     size = buffer.shape[0]
-    at = totals[NEXT_AT]
+    at: Integer = totals[NEXT_AT]
     while at < size or (not framed and at == 0):
         start = at
         stop = np.int64(size)

@@ -8,12 +8,13 @@ not packed, unknown fields) is read by protobuf. Both give the same `FeedChunk`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine import limits
-from engine.compiled import kernel
+from engine.compiled import Integer, kernel
 from engine.hashing import hash_bytes
 from holdfast.v1 import inventory_service_pb2 as messages
 from server.transport.columns import name_key
@@ -30,7 +31,7 @@ SKUS, NODES, NUMBERS, QUANTITIES, TIMES, FEED_AT, FEED_BYTES, SEQUENCE, POLICY =
 
 
 @kernel
-def _varint(buffer: NDArray[np.uint8], at: int, stop: int) -> tuple[np.uint64, int]:
+def _varint(buffer: NDArray[np.uint8], at: int, stop: int) -> tuple[Integer, Integer]:
     """(value, place after it); the place is -1 when it is cut off or too long."""
     value = np.uint64(0)
     shift = np.uint64(0)
@@ -47,7 +48,7 @@ def _varint(buffer: NDArray[np.uint8], at: int, stop: int) -> tuple[np.uint64, i
 @kernel
 def _packed(
     buffer: NDArray[np.uint8], at: int, stop: int, out: NDArray[np.int64], count: int
-) -> int:
+) -> Integer:
     """Read packed varints behind the `count` there are; the new count, -1 when they are broken."""
     while at < stop:
         value, at = _varint(buffer, at, stop)
@@ -59,7 +60,7 @@ def _packed(
 
 
 @kernel
-def _name(buffer: NDArray[np.uint8], at: int, size: int, most: int, name: NDArray[np.void]) -> None:
+def _name(buffer: NDArray[np.uint8], at: int, size: int, most: int, name: Any) -> None:
     plain = 0 < size <= most and buffer[at] != 32 and buffer[at + size - 1] != 32
     if plain:
         for i in range(at, at + size):

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import commands, outcomes, tables
-from engine.compiled import kernel
+from engine.compiled import Integer, kernel
 from engine.ids import ID_BYTES, write_made_id
 from server.transport.decode import Decoded
 from server.transport.errors import TABLE, reason_of
@@ -24,6 +24,7 @@ _TAKE = outcomes.TAKE
 _SHORTAGE = outcomes.SHORTAGE
 _HELD = outcomes.HELD
 _EXPIRED = outcomes.EXPIRED
+_REPLAYED = outcomes.REPLAYED
 _PURCHASE_LIMIT_REACHED = outcomes.PURCHASE_LIMIT_REACHED
 _STOCK = tables.STOCK
 _SUPPLY = tables.SUPPLY
@@ -43,10 +44,11 @@ _STATES = np.array([0, 1, 2, 3, 5, 4], np.uint8)
 _RESULT_BYTES_MAX = 160
 _SHORTAGE_BYTES_MAX = 200
 _LINE_BYTES_MAX = 240
+_REPLY_BYTES_MAX = 400
 
 
 @kernel
-def _varint(out: NDArray[np.uint8], at: int, value: int) -> int:
+def _varint(out: NDArray[np.uint8], at: int, value: int) -> Integer:
     while value > 127:
         out[at] = (value & 127) | 128
         value >>= 7
@@ -56,7 +58,7 @@ def _varint(out: NDArray[np.uint8], at: int, value: int) -> int:
 
 
 @kernel
-def _number(out: NDArray[np.uint8], at: int, tag: int, value: int) -> int:
+def _number(out: NDArray[np.uint8], at: int, tag: int, value: int) -> Integer:
     """A varint field that is left out when 0, as proto3 does."""
     if value == 0:
         return at
@@ -67,7 +69,7 @@ def _number(out: NDArray[np.uint8], at: int, tag: int, value: int) -> int:
 @kernel
 def _bytes(
     out: NDArray[np.uint8], at: int, tag: int, source: NDArray[np.uint8], start: int, size: int
-) -> int:
+) -> Integer:
     """A text field of fewer than 128 bytes, left out when empty."""
     if size == 0:
         return at
@@ -80,7 +82,7 @@ def _bytes(
 
 
 @kernel
-def _close(out: NDArray[np.uint8], mark: int, at: int) -> int:
+def _close(out: NDArray[np.uint8], mark: int, at: int) -> Integer:
     """Write the length of out[mark + 1 : at] at `mark`, moving it where one byte is too few."""
     size = at - (mark + 1)
     if size < 128:
@@ -99,7 +101,7 @@ def _close(out: NDArray[np.uint8], mark: int, at: int) -> int:
 
 
 @kernel
-def _time(out: NDArray[np.uint8], at: int, tag: int, time_ms: int) -> int:
+def _time(out: NDArray[np.uint8], at: int, tag: int, time_ms: int) -> Integer:
     """A google.protobuf.Timestamp field."""
     out[at] = tag
     mark = at + 1
@@ -119,7 +121,7 @@ def _shortage(
     requested: int,
     available: int,
     next_ms: int,
-) -> int:
+) -> Integer:
     """One Shortage as field 5 of a result."""
     out[at] = 42
     mark = at + 1
@@ -157,7 +159,7 @@ def _refused_shortages(
     details: NDArray[np.void],
     detail_first: int,
     detail_count: int,
-) -> int:
+) -> Integer:
     """The short lines of a refusal; lines of equal SKU and node as one (see `shortages`)."""
     for i in range(detail_first, detail_first + detail_count):
         detail = details[i]
@@ -206,7 +208,7 @@ def _cut_shortages(
     details: NDArray[np.void],
     detail_first: int,
     detail_count: int,
-) -> int:
+) -> Integer:
     """The lines that a partial fill policy cut."""
     for i in range(detail_first, detail_first + detail_count):
         detail = details[i]
@@ -237,7 +239,7 @@ def _reservation_id(
     text: NDArray[np.uint8],
     outcome: Any,
     ledger_seed: int,
-) -> int:
+) -> Integer:
     """The id as given, or as the ledger made it."""
     if header.reservation_bytes > 0:
         size = np.int64(header.reservation_bytes)
@@ -267,8 +269,8 @@ def _encode_bulk(
     totals: NDArray[np.int64],
 ) -> None:
     """Write one BulkCreateResult a request; totals: bytes written, last revision."""
-    at = 0
-    detail_at = 0
+    at: Integer = 0
+    detail_at: Integer = 0
     last = np.int64(0)
     for i in range(headers.shape[0]):
         header = headers[i]
@@ -338,7 +340,73 @@ def encode_results(
 
 
 @kernel
-def _encode_create(
+def _line(
+    out: NDArray[np.uint8],
+    at: int,
+    message: NDArray[np.uint8],
+    number: int,
+    span: Any,
+    details: NDArray[np.void],
+    detail_first: int,
+    detail_count: int,
+) -> Integer:
+    """One ReservationLine of a reservation taken from one node."""
+    shortfall = np.int64(0)
+    fulfilled = np.int64(0)
+    cancelled = np.int64(0)
+    returned = np.int64(0)
+    held = np.int64(0)
+    for i in range(detail_first, detail_first + detail_count):
+        detail = details[i]
+        if detail.line == number and detail.position_kind == _STOCK:
+            held += detail.quantity
+            shortfall += detail.shortfall
+            fulfilled += detail.fulfilled
+            cancelled += detail.cancelled
+            returned += detail.returned
+    out[at] = 42
+    mark = at + 1
+    end = _bytes(out, mark + 1, 10, message, np.int64(span.sku_at), np.int64(span.sku_bytes))
+    end = _number(out, end, 16, held + shortfall + fulfilled + cancelled)
+    if held > 0:
+        out[end] = 26
+        inner = end + 1
+        source_at = np.int64(span.source_at)
+        end = _bytes(out, inner + 1, 10, message, source_at, np.int64(span.source_bytes))
+        end = _number(out, end, 16, held)
+        end = _close(out, inner, end)
+    end = _number(out, end, 32, shortfall)
+    end = _number(out, end, 40, fulfilled)
+    end = _number(out, end, 48, cancelled)
+    end = _number(out, end, 56, returned)
+    return _close(out, mark, end)
+
+
+@kernel
+def _needs_names(
+    header: Any,
+    first: int,
+    lines: NDArray[np.void],
+    outcome: Any,
+    details: NDArray[np.void],
+    detail_first: int,
+) -> bool:
+    """Whether the reply says something that only the ledger's names tell."""
+    if outcome.code != _OK or outcome.flags & _REPLAYED:
+        return True
+    for i in range(detail_first, detail_first + outcome.detail_count):
+        detail = details[i]
+        if detail.kind != _TAKE or detail.line >= header.line_count:
+            return True
+        if detail.position_kind == _SUPPLY or detail.position_kind == _CAPACITY:
+            return True
+        if lines[first + np.int64(detail.line)].kind == _IN_GROUP:
+            return True
+    return False
+
+
+@kernel
+def _encode_creates(
     message: NDArray[np.uint8],
     headers: NDArray[np.void],
     spans: NDArray[np.void],
@@ -350,82 +418,56 @@ def _encode_create(
     ledger_seed: int,
     states: NDArray[np.uint8],
     out: NDArray[np.uint8],
-) -> int:
-    """Write one CreateReservationResponse; -1 when it needs names of the ledger."""
-    header = headers[0]
-    outcome = rows[0]
-    span = spans[0]
-    for i in range(outcome.detail_count):
-        detail = details[i]
-        if detail.kind != _TAKE or detail.line >= header.line_count:
-            return -1
-        if detail.position_kind == _SUPPLY or detail.position_kind == _CAPACITY:
-            return -1
-        if lines[np.int64(detail.line)].kind == _IN_GROUP:
-            return -1
-    out[0] = 10
-    end = _reservation_id(out, 2, 10, header, span, text, outcome, ledger_seed)
-    end = _number(out, end, 16, np.int64(states[outcome.state]))
-    owner_at = np.int64(span.text_at) + header.reservation_bytes
-    end = _bytes(out, end, 26, text, owner_at, np.int64(header.owner_bytes))
-    end = _bytes(out, end, 34, message, np.int64(span.channel_at), np.int64(span.channel_bytes))
-    for number in range(header.line_count):
-        line_span = line_spans[number]
-        shortfall = np.int64(0)
-        fulfilled = np.int64(0)
-        cancelled = np.int64(0)
-        returned = np.int64(0)
-        held = np.int64(0)
-        for i in range(outcome.detail_count):
-            detail = details[i]
-            if detail.line == number and detail.position_kind == _STOCK:
-                held += detail.quantity
-                shortfall += detail.shortfall
-                fulfilled += detail.fulfilled
-                cancelled += detail.cancelled
-                returned += detail.returned
-        out[end] = 42
-        mark = end + 1
-        end = _bytes(
-            out, mark + 1, 10, message, np.int64(line_span.sku_at), np.int64(line_span.sku_bytes)
-        )
-        end = _number(out, end, 16, held + shortfall + fulfilled + cancelled)
-        if held > 0:
-            out[end] = 26
-            inner = end + 1
-            end = _bytes(
-                out,
-                inner + 1,
-                10,
-                message,
-                np.int64(line_span.source_at),
-                np.int64(line_span.source_bytes),
-            )
-            end = _number(out, end, 16, held)
-            end = _close(out, inner, end)
-        end = _number(out, end, 32, shortfall)
-        end = _number(out, end, 40, fulfilled)
-        end = _number(out, end, 48, cancelled)
-        end = _number(out, end, 56, returned)
+    ends: NDArray[np.int64],
+) -> None:
+    """Write one CreateReservationResponse a request, one behind the other; ends: where each one
+    ends, as far as the one before where it is left to `render`."""
+    at = np.int64(0)
+    detail_at = np.int64(0)
+    for i in range(headers.shape[0]):
+        header = headers[i]
+        outcome = rows[i]
+        span = spans[i]
+        count = np.int64(outcome.detail_count)
+        first = np.int64(span.line_at)
+        if _needs_names(header, first, lines, outcome, details, detail_at):
+            ends[i] = at
+            detail_at += count
+            continue
+        out[at] = 10
+        mark = at + 1
+        end = _reservation_id(out, mark + 1, 10, header, span, text, outcome, ledger_seed)
+        end = _number(out, end, 16, np.int64(states[outcome.state]))
+        owner_at = np.int64(span.text_at) + header.reservation_bytes
+        end = _bytes(out, end, 26, text, owner_at, np.int64(header.owner_bytes))
+        channel_at = np.int64(span.channel_at)
+        end = _bytes(out, end, 34, message, channel_at, np.int64(span.channel_bytes))
+        for number in range(header.line_count):
+            line_span = line_spans[first + number]
+            end = _line(out, end, message, number, line_span, details, detail_at, count)
+        end = _time(out, end, 50, outcome.create_ms)
+        if outcome.state == _HELD or outcome.state == _EXPIRED:
+            end = _time(out, end, 58, outcome.expire_ms)
+        end = _number(out, end, 64, outcome.etag)
+        end = _time(out, end, 82, outcome.update_ms)
         end = _close(out, mark, end)
-    end = _time(out, end, 50, outcome.create_ms)
-    if outcome.state == _HELD or outcome.state == _EXPIRED:
-        end = _time(out, end, 58, outcome.expire_ms)
-    end = _number(out, end, 64, outcome.etag)
-    end = _time(out, end, 82, outcome.update_ms)
-    end = _close(out, 1, end)
-    return _number(out, end, 16, outcome.revision)
+        at = _number(out, end, 16, outcome.revision)
+        ends[i] = at
+        detail_at += count
 
 
-def encode_create(
+def encode_creates(
     decoded: Decoded,
     rows: NDArray[np.void],
     details: NDArray[np.void],
     ledger_seed: int,
-) -> bytes | None:
-    """CreateReservationResponse of an outcome OK; None when it needs names of the ledger."""
-    out = np.empty(400 + _LINE_BYTES_MAX * len(decoded.batch.lines), np.uint8)
-    size = _encode_create(
+) -> list[bytes]:
+    """CreateReservationResponse of each outcome; empty where it is a refusal or needs names of the
+    ledger, and is left to `render`. O(bytes)."""
+    room = _REPLY_BYTES_MAX * len(rows) + _LINE_BYTES_MAX * len(decoded.batch.lines)
+    out = np.empty(room, np.uint8)
+    ends = np.empty(len(rows), np.int64)
+    _encode_creates(
         decoded.buffer,
         decoded.batch.headers,
         decoded.spans,
@@ -437,5 +479,8 @@ def encode_create(
         ledger_seed,
         _STATES,
         out,
+        ends,
     )
-    return out[:size].tobytes() if size >= 0 else None
+    written = out[: ends[-1]].tobytes()
+    places = ends.tolist()
+    return [written[start:end] for start, end in zip([0, *places[:-1]], places, strict=True)]

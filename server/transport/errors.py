@@ -123,7 +123,8 @@ class Refusal:
     @property
     def reason_name(self) -> str:
         """The reason as ErrorInfo says it."""
-        return errors_pb2.ErrorReason.Name(self.reason).removeprefix("ERROR_REASON_")
+        named = errors_pb2.ErrorReason.Name(self.reason)  # type: ignore[arg-type]
+        return named.removeprefix("ERROR_REASON_")
 
     @property
     def trailing_metadata(self) -> tuple[tuple[str, str | bytes], ...]:

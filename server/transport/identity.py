@@ -31,9 +31,9 @@ def caller_of(context: grpc.aio.ServicerContext[Any, Any]) -> Caller:
     key: str = context.peer_identity_key() or ""
     auth = context.auth_context()
     spiffe = auth.get("peer_spiffe_id")
-    name = bytes(spiffe[0]) if spiffe else bytes(next(iter(identities)))
+    name = bytes(next(iter(spiffe))) if spiffe else bytes(next(iter(identities)))
     if not spiffe and key != "x509_common_name" and auth.get("x509_common_name"):
-        name = name or bytes(auth["x509_common_name"][0])
+        name = name or bytes(next(iter(auth["x509_common_name"])))
     return _known(name)
 
 

@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError, Message
 from server.transport.errors import Fault, Refused, Violation, violations_refusal
 
 if TYPE_CHECKING:
-    from google.protobuf.descriptor import Descriptor
+    from typing import Any
 
 M = TypeVar("M", bound=Message)
 
@@ -42,7 +42,7 @@ def _varint(buffer: bytes, at: int, stop: int, path: str) -> tuple[int, int]:
     raise _Fault(path, f"a number before byte {at} has more than ten bytes")
 
 
-def _walk(buffer: bytes, at: int, stop: int, message: Descriptor, path: str, depth: int) -> None:
+def _walk(buffer: bytes, at: int, stop: int, message: Any, path: str, depth: int) -> None:
     seen: dict[int, int] = {}
     while at < stop:
         tag, at = _varint(buffer, at, stop, path)

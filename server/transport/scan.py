@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import outcomes, tables
-from engine.compiled import kernel
+from engine.compiled import Integer, kernel
 from engine.positions import available
 from engine.state import State
 
@@ -71,7 +71,7 @@ def positions(
 @kernel
 def _takes_from(st: Any, row: int, sku: int, node: int) -> bool:
     """Whether a reservation has a take of this SKU and node (-1: any)."""
-    take_row = np.int64(st.reservations[row].first_take)
+    take_row: Integer = np.int64(st.reservations[row].first_take)
     while take_row >= 0:
         position = st.positions[st.takes[take_row].position]
         matches = (sku < 0 or position.sku == sku) and (node < 0 or position.node == node)
@@ -102,7 +102,7 @@ def _reservations(
             continue
         if channel >= 0 and reservation.channel != channel:
             continue
-        shown = np.int64(reservation.state)
+        shown: Integer = np.int64(reservation.state)
         if shown == outcomes.HELD and reservation.expire_ms <= now_ms:
             shown = outcomes.EXPIRED
         if state != 0 and shown != state:
@@ -156,7 +156,7 @@ def _movements(
     out: NDArray[np.int64],
 ) -> tuple[int, int]:
     found = 0
-    sequence = start
+    sequence: Integer = start
     size = st.movements.shape[0]
     while sequence < stop and found < out.shape[0]:
         movement = st.movements[sequence % size]

@@ -120,7 +120,7 @@ def build(
 
 def _handlers(
     listener: Listener, gateway: Gateway, hub: WatchHub, metrics: Metrics, operator: Operator
-) -> list[grpc.GenericRpcHandler[Any, Any]]:
+) -> list[grpc.GenericRpcHandler]:
     view = LedgerView(gateway)
     channels = ChannelNodes(view)
     nodes = NodeRows(view)

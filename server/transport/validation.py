@@ -11,8 +11,9 @@ Identifiers are printable UTF-8 without control characters and without a space a
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine import limits
 from server.transport.errors import Fault, Refused, Violation, violations_refusal
@@ -140,7 +141,7 @@ class Checker:
         self,
         field: str,
         value: int,
-        known: dict[int, int],
+        known: Mapping[Any, int],
         *,
         default: int | None,
     ) -> int:

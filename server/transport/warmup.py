@@ -16,7 +16,7 @@ from server.transport import in_use, scan
 from server.transport.columns import Columns, line
 from server.transport.decode import Caller, decode
 from server.transport.decode_feed import decode_feed
-from server.transport.encode import encode_create, encode_results
+from server.transport.encode import encode_creates, encode_results
 from server.transport.position_columns import find_rows, read_positions
 from server.transport.resources import CHANNEL, NODE
 from server.transport.services import admin
@@ -78,7 +78,7 @@ def _warm_creates(state: State) -> None:
     caller = Caller(b"")
     single = decode(request.SerializeToString(), caller, 1, framed=False)
     answer = apply(state, 1, single.batch)
-    encode_create(single, answer.rows, answer.details, 0)
+    encode_creates(single, answer.rows, answer.details, 0)
     request.request_id = "q"
     bulk = messages.BulkCreateReservationsRequest(requests=[request] * 3)
     many = decode(bulk.SerializeToString(), caller, 1, framed=True)

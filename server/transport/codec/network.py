@@ -125,7 +125,7 @@ def node(check: Checker, path: str, resource: messages.Node) -> None:
             f"{path}processing_time", resource.processing_time, "processing_time_ms_max"
         )
     for field in ("parcel_handling_cost", "unit_handling_cost"):
-        if resource.HasField(field):  # type: ignore[arg-type]
+        if resource.HasField(field):
             _money(check, f"{path}{field}.", getattr(resource, field))
     if resource.HasField("parcel_handling_cost") and resource.HasField("unit_handling_cost"):
         currency = resource.unit_handling_cost.currency_code

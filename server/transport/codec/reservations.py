@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from engine import commands, limits
+from holdfast.v1 import inventory_service_pb2 as inventory
 from holdfast.v1 import reservation_service_pb2 as messages
 from holdfast.v1 import types_pb2
 from server.transport.columns import Columns, LineRow, line
@@ -113,7 +114,7 @@ def _capacity_lines(
 
 def capacity_resource(
     check: Checker,
-    item: messages.CapacityTakeRequest,
+    item: messages.CapacityTakeRequest | inventory.SetCapacityRequest,
     path: str,
 ) -> tuple[int, bytes, bytes]:
     """(kind of line, date or slot, node) of a countable capacity."""

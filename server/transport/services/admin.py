@@ -151,7 +151,7 @@ class AdminService:
         )
         shard.queue_age.FromMilliseconds(int(max(sequencer.queue_ages_s()) * 1000))
         journal = sequencer.journal
-        shard.journal.kind = _KINDS.get(operator.journal_scheme, 0)  # type: ignore[assignment]
+        shard.journal.kind = _KINDS.get(operator.journal_scheme, messages.JOURNAL_KIND_UNSPECIFIED)
         shard.journal.durability = messages.JOURNAL_DURABILITY_DURABLE
         shard.journal.detail = journal.durability
         taken = operator.last_snapshot

@@ -134,7 +134,7 @@ def _totals(
     return [
         messages.SkuAvailability(
             sku=names.text(int(order[index])),
-            **{field: int(total[index]) for field, total in sums.items()},
+            **{field: int(total[index]) for field, total in sums.items()},  # type: ignore[arg-type]
         )
         for index in np.argsort(first)
     ]

@@ -28,11 +28,11 @@ from server.transport.columns import Columns
 from server.transport.decode import Decoded, decode
 from server.transport.encode import encode_results
 from server.transport.errors import TABLE, Refusal, Refused, reason_of
+from server.transport.framing import framed, read_frame, varint
 from server.transport.ledger_view import LedgerView
 from server.transport.malformed import read
 from server.transport.validation import Checker
 
-_FIELD_TAG = b"\x0a"  # of requests in the request and of results in the reply
 _REVISION_TAG = b"\x10"
 _MOST = limits.requests_per_bulk_max
 # Requests read by protobuf before other calls get a turn.
@@ -69,7 +69,7 @@ class BulkCreate:
         batches = [part.batch for part in parts if not isinstance(part, Refusal)]
         self._stats.items += sum(map(len, batches))
         if not batches:
-            results = b"".join(_framed(_refused_result(part)) for part in parts)
+            results = b"".join(framed(_refused_result(part)) for part in parts)
             return results + _revision(self._view.state.revision)
         answer = await self._view.gateway.submit(
             CommandBatch.join(batches), remaining_s=call.remaining_s(), memory_only=memory_only
@@ -132,7 +132,7 @@ class BulkCreate:
         last = 0
         for part in parts:
             if isinstance(part, Refusal):
-                out.append(_framed(_refused_result(part)))
+                out.append(framed(_refused_result(part)))
                 continue
             until = row + len(part.batch)
             rows = answer.rows[row:until]
@@ -143,7 +143,7 @@ class BulkCreate:
                 out.append(encoded)
             else:
                 result = result_of(part.request, rows[0], details, seed)
-                out.append(_framed(result.SerializeToString(deterministic=True)))
+                out.append(framed(result.SerializeToString(deterministic=True)))
                 revision = result.revision
             last = max(last, revision)
         return b"".join(out) + _revision(last)
@@ -190,41 +190,15 @@ def _requests(raw: bytes, at: int, most: int, index: int) -> tuple[list[bytes], 
     """
     items: list[bytes] = []
     while at < len(raw) and len(items) < most:
-        size, start = _varint(raw, at + 1)
-        if raw[at : at + 1] != _FIELD_TAG or not 0 <= size <= len(raw) - start:
+        frame = read_frame(raw, at)
+        if frame is None:
             message = read(messages.BulkCreateReservationsRequest, raw)
             rest = message.requests[index + len(items) :]
             return [*items, *(item.SerializeToString() for item in rest)], len(raw)
-        items.append(raw[start : start + size])
-        at = start + size
+        items.append(frame[0])
+        at = frame[1]
     return items, at
 
 
-def _varint(raw: bytes, at: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        if at >= len(raw):
-            return -1, at
-        byte = raw[at]
-        at += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, at
-    return -1, at
-
-
-def _framed(message: bytes) -> bytes:
-    return _FIELD_TAG + _to_varint(len(message)) + message
-
-
 def _revision(revision: int) -> bytes:
-    return _REVISION_TAG + _to_varint(revision) if revision else b""
-
-
-def _to_varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+    return _REVISION_TAG + varint(revision) if revision else b""

@@ -8,7 +8,7 @@ flow control reaches back to the caller.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine
 from typing import Any
 
 from google.protobuf.message import Message
@@ -36,7 +36,7 @@ class ExchangeReservations:
             "create_reservation": service.create,
             "batch_create_reservations": service.batch_create,
             "get_reservation": service.get,
-            "list_reservations": service.list,
+            "list_reservations": service.list_reservations,
         }
         for name, field in (
             ("ConfirmReservation", "confirm_reservation"),
@@ -126,7 +126,7 @@ class _Stream:
         self._room = asyncio.Semaphore(_IN_FLIGHT_MAX)
         self.results: asyncio.Queue[bytes | None] = asyncio.Queue()
 
-    async def read_all(self, requests: AsyncIterator[bytes]) -> None:
+    async def read_all(self, requests: AsyncIterable[bytes]) -> None:
         """Start a task for each command, while there is room."""
         try:
             async for raw in requests:

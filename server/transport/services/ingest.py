@@ -27,7 +27,7 @@ from server.transport.codec.inventory import SHORTFALL_POLICIES, feed_request_id
 from server.transport.columns import Columns, line, name_key, request_key
 from server.transport.decode_feed import FeedChunk, decode_feed
 from server.transport.documents import FEED
-from server.transport.errors import TABLE, Case, Fault, Refused, reason_of, refusal
+from server.transport.errors import TABLE, Case, Fault, Refusal, Refused, reason_of, refusal
 from server.transport.inbox import Inbox
 from server.transport.ledger_view import LedgerView
 from server.transport.validation import Checker, shown, time_ms_max
@@ -321,7 +321,7 @@ def _document_id(call: Call, feed_id: str) -> str:
     return f"{caller}\0{feed_id}" if caller else feed_id
 
 
-def _gap(chunk: FeedChunk, expected: int) -> object:
+def _gap(chunk: FeedChunk, expected: int) -> Refusal:
     return refusal(
         Fault.SEQUENCE_GAP,
         Case(
@@ -333,6 +333,6 @@ def _gap(chunk: FeedChunk, expected: int) -> object:
     )
 
 
-def _reused(chunk: FeedChunk, code: int, revision: int) -> object:
+def _reused(chunk: FeedChunk, code: int, revision: int) -> Refusal:
     metadata = {"feed_id": chunk.feed_id, "sequence": str(chunk.sequence)}
     return refusal(code, Case(metadata=metadata | {"revision": str(revision)}))

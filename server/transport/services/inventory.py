@@ -54,7 +54,7 @@ class InventoryService:
             ("SetChannelFence", messages.SetChannelFenceRequest, self.set_channel_fence),
             ("SetPurchaseLimit", messages.SetPurchaseLimitRequest, self.set_purchase_limit),
         ):
-            methods.unary(name, request, handler)  # type: ignore[arg-type, type-var]
+            methods.unary(name, request, handler)  # type: ignore[arg-type]
 
     async def _submit(
         self,

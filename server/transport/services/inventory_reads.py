@@ -61,14 +61,14 @@ class InventoryReads:
         """Offer them."""
         for name, request, handler in (
             ("GetInventoryPosition", messages.GetInventoryPositionRequest, self.get),
-            ("ListInventoryPositions", messages.ListInventoryPositionsRequest, self.list),
+            ("ListInventoryPositions", messages.ListInventoryPositionsRequest, self.list_positions),
             ("ListInventoryMovements", messages.ListInventoryMovementsRequest, self.movements),
             ("VerifyInventory", messages.VerifyInventoryRequest, self.verify),
             ("ListSupplies", messages.ListSuppliesRequest, self.supplies),
             ("ListCapacities", messages.ListCapacitiesRequest, self.capacities),
             ("ListChannelFences", messages.ListChannelFencesRequest, self.fences),
         ):
-            methods.unary(name, request, handler)  # type: ignore[arg-type, type-var]
+            methods.unary(name, request, handler)  # type: ignore[arg-type]
 
     def _asked(self, request: Any, *filters: str) -> tuple[State, Page | None, dict[str, int]]:
         """(state, page, name rows of the filters given); raises Refused for what is not valid."""
@@ -117,7 +117,7 @@ class InventoryReads:
         await self._view.gateway.durable()
         return reply
 
-    async def list(
+    async def list_positions(
         self, request: messages.ListInventoryPositionsRequest, call: Call
     ) -> messages.ListInventoryPositionsResponse:
         """ListInventoryPositions."""
@@ -216,7 +216,7 @@ class InventoryReads:
             on_hand=int(movement["on_hand"]),
         )
         if movement["bucket"]:
-            made.bucket = _WIRE_BUCKETS[int(movement["bucket"])]  # type: ignore[assignment]
+            made.bucket = _WIRE_BUCKETS[int(movement["bucket"])]
         if adjusted:
             made.reason = reason - ADJUSTMENT_BASE  # type: ignore[assignment]
         row = int(movement["reservation"])

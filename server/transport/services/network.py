@@ -84,7 +84,7 @@ class NetworkService:
                 resource.check(check, f"{resource.field}.", given)
             check.refuse()
             async with self.lock(resource, getattr(given, resource.key_field)):
-                return await self._upsert(resource, reply, given, request.request_id, call)  # type: ignore[no-any-return]
+                return await self._upsert(resource, reply, given, request.request_id, call)
 
         return upsert
 

@@ -21,9 +21,8 @@ from server.transport.calls import Call, Methods
 from server.transport.channel_nodes import ChannelNodes
 from server.transport.codec import reservations as codec
 from server.transport.columns import Columns, name_key
-from server.transport.decode import decode
-from server.transport.encode import encode_create
-from server.transport.errors import Case, Fault, Refused, refusal
+from server.transport.create_collector import CreateCollector
+from server.transport.errors import Case, Fault, Refusal, Refused, refusal
 from server.transport.ledger_view import LedgerView
 from server.transport.malformed import read
 from server.transport.paging import page_of
@@ -96,6 +95,7 @@ class ReservationService:
         self._view = view
         self._channels = channels
         self._metrics = metrics
+        self._collector = CreateCollector(view, channels)
 
     def register(self, methods: Methods) -> None:
         """Offer every unary method."""
@@ -104,7 +104,7 @@ class ReservationService:
             "BatchCreateReservations", messages.BatchCreateReservationsRequest, self.batch_create
         )
         methods.unary("GetReservation", messages.GetReservationRequest, self.get)
-        methods.unary("ListReservations", messages.ListReservationsRequest, self.list)
+        methods.unary("ListReservations", messages.ListReservationsRequest, self.list_reservations)
         for name, step in STEPS.items():
             methods.unary(name, step.request, self._handler_of(step))
 
@@ -112,23 +112,16 @@ class ReservationService:
 
     async def create_raw(self, raw: bytes, call: Call) -> bytes:
         """CreateReservation from and to bytes, by the compiled codec where the request is usual."""
-        gateway = self._view.gateway
-        decoded = decode(raw, call.caller, gateway.now_ms(), framed=False)
-        if not decoded.is_whole or self._channels.any_restricted(decoded.batch.headers):
-            self._metrics.decode_fallbacks += 1
-            reply = await self.create(read(messages.CreateReservationRequest, raw), call)
-            return reply.SerializeToString(deterministic=True)
-        answer = await gateway.submit(
-            decoded.batch,
-            remaining_s=call.remaining_s(),
-            memory_only=decoded.memory_only > 0,
-        )
-        if answer.rows["code"][0] == outcomes.OK:
-            encoded = encode_create(decoded, answer.rows, answer.details, self._view.ledger_seed())
-            if encoded is not None:
-                return encoded
+        answer = await self._collector.create(raw, call)
+        if answer is not None and answer.reply:
+            return answer.reply
         request = read(messages.CreateReservationRequest, raw)
-        return self._created(request, answer).SerializeToString(deterministic=True)
+        if answer is None:
+            self._metrics.decode_fallbacks += 1
+            reply = await self.create(request, call)
+        else:
+            reply = self._created(request, answer.outcomes)
+        return reply.SerializeToString(deterministic=True)
 
     async def create(
         self, request: messages.CreateReservationRequest, call: Call
@@ -257,9 +250,7 @@ class ReservationService:
             channel=channel,
         )
 
-    def _step_refusal(
-        self, request: Any, outcome: np.void, details: NDArray[np.void]
-    ) -> refusals.Refusal:
+    def _step_refusal(self, request: Any, outcome: np.void, details: NDArray[np.void]) -> Refusal:
         lines: Sequence[refusals.Line] = ()
         short: list[Any] = []
         if isinstance(request, messages.ReviseReservationRequest):
@@ -322,7 +313,7 @@ class ReservationService:
             channel=reads.reservation_channel(state, row),
         )
 
-    async def list(
+    async def list_reservations(
         self, request: messages.ListReservationsRequest, call: Call
     ) -> messages.ListReservationsResponse:
         """ListReservations, oldest first."""
@@ -391,7 +382,7 @@ def create_refusal(
     details: NDArray[np.void],
     *,
     request_index: int | None = None,
-) -> refusals.Refusal:
+) -> Refusal:
     """Why a create was refused; `request_index` is its place in a batch."""
     index = request_index or 0
     path = "" if request_index is None else f"requests[{index}]."
