@@ -271,6 +271,7 @@ class RedisJournal:
             body = await self._create(identity)
         self._genesis = Genesis.from_bytes(body, place=self.place)
         self._genesis.check(identity, place=self.place)
+        known = self._known
         newest = await self._link.exclusively(self._newest, repeatable=True)
         if newest is None and await self._link.call("EXISTS", self._place.prefix + "epoch"):
             raise JournalGap(
@@ -278,7 +279,7 @@ class RedisJournal:
                 f"was written, but {self.place} has no stream of records any more; bring it back "
                 "from a backup, or remove all its keys to begin an empty ledger",
             )
-        self._check_acknowledged(newest[0] if newest is not None else RecordId(0, 0))
+        self._check_acknowledged(known, newest)
 
     async def _create(self, identity: JournalIdentity) -> bytes:
         """Write the genesis record into a database where nothing else lies."""
@@ -321,9 +322,10 @@ class RedisJournal:
         """Append the EPOCH_START right after the newest entry; None when another one came first."""
         stream = self._place.stream
         epoch_key = self._place.prefix + "epoch"
+        known = self._known
         await link.ask(("WATCH", stream))
         newest = await newest_record(link, self._place)
-        self._check_acknowledged(newest[0] if newest is not None else RecordId(0, 0))
+        self._check_acknowledged(known, newest)
         tail = self._tail(newest)
         record_id = RecordId(tail.record_id.epoch + 1, 0)
         entry = Entry(0, 0, 0, 0, holder.encode())
@@ -347,8 +349,15 @@ class RedisJournal:
     def _note(self, record_id: RecordId) -> None:
         _acknowledged[self.place, self.genesis.ledger_id] = record_id
 
-    def _check_acknowledged(self, found: RecordId) -> None:
-        known = _acknowledged.get((self.place, self.genesis.ledger_id))
+    @property
+    def _known(self) -> RecordId | None:
+        """To be asked before Redis is: a writer of this process may go on meanwhile."""
+        return _acknowledged.get((self.place, self.genesis.ledger_id))
+
+    def _check_acknowledged(
+        self, known: RecordId | None, newest: tuple[RecordId, bytes] | None
+    ) -> None:
+        found = newest[0] if newest is not None else RecordId(0, 0)
         if known is not None and found < known and self._place.durability == DURABLE:
             raise JournalGap(
                 str(known),
