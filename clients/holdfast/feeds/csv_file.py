@@ -80,12 +80,13 @@ def header_of(scanned: Scan, delimiter: str) -> tuple[str, ...]:
     """The names in the first record. Raises FileProblem when it is no header."""
     path = scanned.path
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        # The file is decoded ahead of the header: bad bytes of later rows must not count here.
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             names = next(csv.reader(file, delimiter=delimiter, strict=True), [])
-    except UnicodeDecodeError:
-        raise FileProblem(f"{path}: the header is not UTF-8") from None
     except csv.Error as error:
         raise FileProblem(f"{path}: the header can not be read: {error}") from error
+    if any("\ud800" <= letter <= "\udfff" for name in names for letter in name):
+        raise FileProblem(f"{path}: the header is not UTF-8")
     return tuple(name.strip() for name in names)
 
 

@@ -104,9 +104,9 @@ def test_an_attempt_gets_its_share_of_the_deadline(server: FakeServer, caller: C
     first, second = [each.time_remaining_s for each in server.received]
     assert first is not None
     assert second is not None
-    assert first <= 10.0
+    assert first <= 11.0  # the header has few digits and is rounded up
     # The last attempt may use all that is left.
-    assert 10.0 < second <= 40.0
+    assert 20.0 < second <= 44.0
 
 
 def test_no_wait_goes_past_the_deadline(server: FakeServer, caller: Caller):
