@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from engine.outcomes import Outcomes
 from server.application.piece_queue import Piece
@@ -41,6 +41,8 @@ class Flight:
     record_bytes: int
     started_s: float
     applied_s: float
+    barriers: list[asyncio.Future[None]] = field(default_factory=list)
+    """Those who wait for this batch without a piece in it."""
 
     def report(self, now_s: float) -> BatchReport:
         """What to tell of it, now that it is durable."""

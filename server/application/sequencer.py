@@ -23,7 +23,7 @@ import enum
 from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,6 +99,7 @@ class Sequencer:
         self._status = Status.SERVING
         self._idle: asyncio.Future[None] | None = None
         self._rebuilding: asyncio.Task[None] | None = None
+        self._rebuild_wait_ms = 0  # before the next rebuild: 0 once a batch has been durable
         self._pulse.aim(engine.next_expiry_ms(ledger.state))
 
     # --- For callers -----------------------------------------------------------------------
@@ -181,10 +182,9 @@ class Sequencer:
             if self._status is Status.REBUILDING or self._status is Status.STOPPED:
                 raise NotServing(f"the shard is {self._status.value}")
             return
-        try:
-            await asyncio.shield(self._flights[-1].journaled)
-        except JournalError as error:
-            raise OutcomeUnknown(str(error)) from error
+        durable: asyncio.Future[None] = self._loop.create_future()
+        self._flights[-1].barriers.append(durable)
+        await durable
 
     # --- For the life of the server ----------------------------------------------------------
 
@@ -280,8 +280,12 @@ class Sequencer:
         if error is not None:
             self._fail_journal(error)
             return
+        self._rebuild_wait_ms = 0
         flight = self._flights.popleft()
         self._answer(flight, early=False)
+        for durable in flight.barriers:
+            if not durable.done():
+                durable.set_result(None)
         outcomes = flight.outcomes
         now_s = self._clock.elapsed_s()
         self._estimate.note(now_s, now_s - flight.applied_s)
@@ -345,9 +349,10 @@ class Sequencer:
         flights, self._flights = list(self._flights), deque()
         for flight in flights:
             flight.journaled.add_done_callback(_heard)
-            for piece in flight.pieces:
-                if not piece.future.done():
-                    piece.future.set_exception(unknown)
+            waiting: list[asyncio.Future[Any]] = [piece.future for piece in flight.pieces]
+            for waiter in (*waiting, *flight.barriers):
+                if not waiter.done():
+                    waiter.set_exception(unknown)
         for piece in self._queue.clear():
             if not piece.future.done():
                 piece.future.set_exception(NotServing(f"the shard is {status.value}"))
@@ -358,8 +363,15 @@ class Sequencer:
 
     async def _rebuild_until_served(self) -> None:
         assert self._rebuild is not None
-        wait_ms = _REBUILD_WAIT_MS_MIN
         while self._status is Status.REBUILDING:
+            wait_ms = self._rebuild_wait_ms
+            self._rebuild_wait_ms = min(
+                max(2 * wait_ms, _REBUILD_WAIT_MS_MIN), _REBUILD_WAIT_MS_MAX
+            )
+            if wait_ms:
+                woken = self._loop.create_future()
+                self._clock.call_at(self._clock.now_ms() + wait_ms, partial(_wake, woken))
+                await woken
             try:
                 await self._ledger.journal.close()
                 self._ledger = await self._rebuild()
@@ -370,10 +382,6 @@ class Sequencer:
                 self._rebuilding = None
                 self._stop(Status.STOPPED, str(error), OutcomeUnknown(str(error)))
                 return
-            woken = self._loop.create_future()
-            self._clock.call_at(self._clock.now_ms() + wait_ms, partial(_wake, woken))
-            await woken
-            wait_ms = min(2 * wait_ms, _REBUILD_WAIT_MS_MAX)
         self._rebuilding = None
         if self._status is Status.REBUILDING:
             self._change_status(Status.SERVING, "rebuilt from the journal")

@@ -9,7 +9,8 @@ Invariants (the contract suite in tests/contract/journal holds every implementat
 1. A record is kept with all records before it or not at all; what was acknowledged is never lost.
 2. Appends take effect and complete in the order in which they were called.
 3. After one append failed all later ones fail too, until the journal is opened and read again.
-4. A reader meets each record once, in order, verified, or an error that names the record.
+4. A reader meets each record once, in order, verified, or an error that names the record; and
+   nothing that is not durable, which a snapshot could otherwise remember and a crash forget.
 5. `close` after a crash is never needed: opening again is always enough.
 
 Errors: `server.journal.errors`. Callers: `server.application`.

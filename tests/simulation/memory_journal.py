@@ -13,6 +13,7 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 from server.journal.errors import (
     JournalCorrupted,
@@ -47,6 +48,8 @@ class MemoryDisk:
     unsynced: int = 0
     owner: str = ""
     full: bool = False
+    trimmed: list[bytes] = field(default_factory=list)
+    """What trims forgot, for validators that want the whole story."""
     snapshots: dict[SnapshotName, bytes] = field(default_factory=dict)
 
     def crash(self, chance: random.Random) -> int:
@@ -110,14 +113,15 @@ class MemoryJournal:
         self._waiting: list[tuple[RecordId, asyncio.Future[RecordId]]] = []
         self._dead = False
 
-    @staticmethod
+    @classmethod
     async def open(
+        cls,
         disk: MemoryDisk,
         identity: JournalIdentity,
         *,
         sync_delay_s: Callable[[], float] = lambda: 0.0,
         appends_in_flight_max: int = 2,
-    ) -> MemoryJournal:
+    ) -> Self:
         if not disk.genesis:
             genesis = Genesis(
                 format_version=FORMAT_VERSION,
@@ -133,9 +137,7 @@ class MemoryJournal:
             except JournalCorrupted:
                 # The torn tail of a crash: no sync covered it, so nobody was told of it.
                 disk.records.pop()
-        return MemoryJournal(
-            disk, sync_delay_s=sync_delay_s, appends_in_flight_max=appends_in_flight_max
-        )
+        return cls(disk, sync_delay_s=sync_delay_s, appends_in_flight_max=appends_in_flight_max)
 
     @property
     def genesis(self) -> Genesis:
@@ -146,12 +148,17 @@ class MemoryJournal:
         return self._snapshots
 
     async def claim(self, holder: str, on_lost: Callable[[JournalError], None]) -> Cursor:
+        if self._broken is not None:
+            raise self._broken
         if self._claimed is not None:
             raise JournalRefused("memory: claimed already by this process")
         if self._disk.owner:
             raise JournalOwned(f"memory is held by {self._disk.owner}; stop that one first")
+        if self._disk.full:
+            raise JournalUnavailable("memory: the disk is full")
         self._disk.owner = holder
         self._on_lost = on_lost
+        self._disk.unsynced = 0  # what an earlier writer left unsynced is synced before it counts
         tail = await self.tail()
         record_id = RecordId(tail.record_id.epoch + 1, 0)
         start = seal(tail, record_id, Entry(0, 0, 0, 0, holder.encode()), kind=EPOCH_START)
@@ -160,9 +167,13 @@ class MemoryJournal:
         return start.cursor
 
     async def tail(self) -> Cursor:
-        if not self._disk.records:
-            return self.genesis.beginning
-        return unseal(self._disk.records[-1]).cursor
+        visible = self._visible()
+        return unseal(visible[-1]).cursor if visible else self.genesis.beginning
+
+    def _visible(self) -> list[bytes]:
+        """A reader sees what is durable; the writer also what is on its way."""
+        records = self._disk.records
+        return records if self._claimed else records[: len(records) - self._disk.unsynced]
 
     def append(self, entry: Entry) -> asyncio.Future[RecordId]:
         future: asyncio.Future[RecordId] = self._loop.create_future()
@@ -228,7 +239,7 @@ class MemoryJournal:
     ) -> Sequence[JournalRecord]:
         records: list[JournalRecord] = []
         read_bytes = 0
-        for buffer in self._disk.records:
+        for buffer in self._visible():
             name = RecordId(
                 int.from_bytes(buffer[8:16], "little"), int.from_bytes(buffer[16:24], "little")
             )
@@ -246,14 +257,15 @@ class MemoryJournal:
     async def trim(self, through: RecordId) -> int:
         if self._claimed is None:
             raise JournalRefused("memory: not claimed; nothing may be trimmed")
-        before = len(self._disk.records)
-        newest = self._disk.records[-1]
-        self._disk.records = [
-            buffer
-            for buffer in self._disk.records
-            if buffer is newest or unseal(buffer).record_id > through
-        ]
-        return before - len(self._disk.records)
+        if self._broken is not None:
+            raise self._broken
+        records = self._disk.records
+        count = 0
+        while count < len(records) - 1 and unseal(records[count]).record_id <= through:
+            count += 1
+        self._disk.trimmed += records[:count]
+        del records[:count]
+        return count
 
     async def close(self) -> None:
         for _, future in self._waiting:

@@ -13,6 +13,9 @@ from engine.hashing import key_of, wide_key_of
 Wanted = tuple[str, str, int]
 """(sku, node, quantity)"""
 
+Id = str | tuple[int, int]
+"""A reservation's id, or the 128-bit key the ledger answered with."""
+
 
 def request_key(request_id: str, caller: str = "test") -> tuple[int, int]:
     """The key under which an answer is remembered; (0, 0) for none."""
@@ -25,7 +28,7 @@ def _command(
     *,
     text: bytes = b"",
     request_id: str = "",
-    reservation_id: str = "",
+    reservation_id: Id = "",
     **header: int,
 ) -> CommandBatch:
     headers = np.zeros(1, HEADER)
@@ -34,11 +37,14 @@ def _command(
     headers["fill_policy"] = commands.ALL_OR_NONE
     headers["request_hi"], headers["request_lo"] = request_key(request_id)
     if reservation_id:
-        key = wide_key_of(reservation_id.encode())
+        if isinstance(reservation_id, str):
+            key = wide_key_of(reservation_id.encode())
+            if kind == commands.CREATE:
+                headers["reservation_bytes"] = len(reservation_id)
+                text = reservation_id.encode() + text
+        else:
+            key = reservation_id
         headers["reservation_hi"], headers["reservation_lo"] = key
-        if kind == commands.CREATE:
-            headers["reservation_bytes"] = len(reservation_id)
-            text = reservation_id.encode() + text
     headers["text_bytes"] = len(text)
     for name, value in header.items():
         headers[name] = value
@@ -109,15 +115,15 @@ def create(
     )
 
 
-def confirm(reservation_id: str, request_id: str = "") -> CommandBatch:
+def confirm(reservation_id: Id, request_id: str = "") -> CommandBatch:
     return _command(commands.CONFIRM, request_id=request_id, reservation_id=reservation_id)
 
 
-def cancel(reservation_id: str, request_id: str = "") -> CommandBatch:
+def cancel(reservation_id: Id, request_id: str = "") -> CommandBatch:
     return _command(commands.CANCEL, request_id=request_id, reservation_id=reservation_id)
 
 
-def extend(reservation_id: str, ttl_ms: int, request_id: str = "") -> CommandBatch:
+def extend(reservation_id: Id, ttl_ms: int, request_id: str = "") -> CommandBatch:
     return _command(
         commands.EXTEND, request_id=request_id, reservation_id=reservation_id, ttl_ms=ttl_ms
     )
