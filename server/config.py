@@ -32,7 +32,7 @@ PREFIX = "HOLDFAST_"
 # Variables of the same prefix that are meant for others. Kubernetes puts the address of a service
 # named "holdfast" into every container's environment under these names.
 _OTHERS_PREFIXES = ("HOLDFAST_SERVICE_", "HOLDFAST_PORT", "HOLDFAST_CLIENT_")
-_OTHERS = frozenset({"HOLDFAST_ADDRESS", "HOLDFAST_TARGET", "HOLDFAST_TIMEOUT"})  # the client's
+_OTHERS = frozenset({"HOLDFAST_TARGET", "HOLDFAST_TIMEOUT"})  # the client's
 
 
 class ConfigError(ValueError):

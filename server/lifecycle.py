@@ -66,13 +66,17 @@ class Server:
         make_clock: Callable[[int], Clock] = lambda not_before: SystemClock(
             not_before_ms=not_before
         ),
+        before_serving: Callable[[], None] = lambda: None,
     ) -> None:
-        """`make_clock` is given the ledger's last time; tests put a clock of their own there."""
+        """`make_clock` is given the ledger's last time; tests put a clock of their own there.
+        `before_serving` is called when everything that stays is in memory.
+        """
         self.config = config
         self.metrics = Metrics()
         self.port = 0
         self.metrics_port = 0
         self._make_clock = make_clock
+        self._before_serving = before_serving
         self._gateway = Gateway(make_clock(0))
         self._hub = WatchHub(watches_max=config.watches_max)
         self._health = Health()
@@ -236,7 +240,7 @@ class Server:
             on_snapshot=self._on_snapshot,
             on_failure=lambda why: _log.error("snapshot failed", reason=why),
         )
-        settle_memory()
+        self._before_serving()
         self._gateway.open(sequencer)
         await self._health.set(True)
         _log.info(
@@ -376,7 +380,7 @@ def _holder() -> str:
 
 async def _serve(config: Config, on_serving: Callable[[Server], None] | None) -> int:
     loop = asyncio.get_running_loop()
-    server = Server(config)
+    server = Server(config, before_serving=settle_memory)
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, server.drain, config.drain_ms_max)
     starting = asyncio.ensure_future(server.start())

@@ -278,7 +278,7 @@ TABLE: Mapping[int | Fault, Rule] = {
     ),
     outcomes.SUPPLY_NOT_RECEIVED: Rule(
         _FAILED,
-        "LINE_QUANTITY_EXCEEDED",
+        "SUPPLY_NOT_RECEIVED",
         "units are promised from supply that has not arrived",
         _precondition,
     ),
@@ -317,10 +317,7 @@ TABLE: Mapping[int | Fault, Rule] = {
     ),
     outcomes.DOCUMENT_NOT_FOUND: Rule(_MISSING, "NODE_NOT_FOUND", "no such resource", _plain),
     outcomes.SUPPLY_EXISTS: Rule(
-        _INVALID,
-        "FIELD_INVALID",
-        "this supply_id stands for another SKU or node",
-        _bad_request,
+        _EXISTS, "SUPPLY_EXISTS", "this supply_id stands for another SKU or node", _plain
     ),
     outcomes.SUPPLY_CLOSED: Rule(
         _FAILED, "SUPPLY_CLOSED", "the supply is already received or cancelled", _precondition

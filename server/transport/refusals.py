@@ -36,7 +36,6 @@ _FIELDS = {
     outcomes.OWNER_REQUIRED: ("owner", Fault.FIELD_REQUIRED),
     outcomes.KEY_COLLISION: ("name", Fault.FIELD_INVALID),
     outcomes.TIME_IN_FUTURE: ("as_of_time", Fault.FIELD_INVALID),
-    outcomes.SUPPLY_EXISTS: ("supply_id", Fault.FIELD_INVALID),
 }
 
 

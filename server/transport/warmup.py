@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from engine import commands, tables
@@ -41,8 +43,9 @@ def _ledger() -> State:
     return state
 
 
+@cache
 def warm_up() -> None:
-    """Compile, or load from the cache, every kernel the server uses."""
+    """Compile, or load from the cache, every kernel the server uses. Once a process."""
     warm_up_engine()
     state = _ledger()
     _warm_creates(state)

@@ -24,6 +24,7 @@ from server.application.piece_queue import REPORT
 from server.transport import documents, refusals
 from server.transport.calls import Call, Methods
 from server.transport.channel_nodes import ChannelNodes
+from server.transport.codec.inventory import purchase_limit_flags
 from server.transport.codec.network import stored_form
 from server.transport.columns import Columns, line, request_key
 from server.transport.errors import Case, Fault, Refused, refusal
@@ -207,13 +208,14 @@ class NetworkService:
             )
         elif resource is ITEM:
             row = reads.find_name(state, commands.SKU, given.sku)
-            before = reads.purchase_limit(state, row) if row >= 0 else 0
-            after = given.purchase_limit if given.HasField("purchase_limit") else 0
+            before = reads.purchase_limit(state, row) if row >= 0 else None
+            after = given.purchase_limit if given.HasField("purchase_limit") else None
             if before != after:
                 columns.add(
                     commands.SET_PURCHASE_LIMIT,
                     caller=caller,
-                    lines=[line(sku=given.sku.encode(), quantity=after)],
+                    flags=purchase_limit_flags(is_set=after is not None),
+                    lines=[line(sku=given.sku.encode(), quantity=after or 0)],
                 )
 
     async def _submit(
