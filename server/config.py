@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from engine.state import Capacity
 
@@ -250,7 +250,7 @@ class Config:
         """The journal's URL, the default filled in."""
         if self.journal:
             return self.journal
-        return f"sqlite:///{(self.data / 'journal.sqlite3').absolute()}"
+        return f"sqlite://{quote(str((self.data / 'journal.sqlite3').absolute()))}"
 
     @property
     def is_tls(self) -> bool:
