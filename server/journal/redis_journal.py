@@ -96,8 +96,10 @@ class RedisJournal:
         self._record_bytes = 64 * 1024  # of the last page's mean record: what to ask for next
 
     @staticmethod
-    async def open(place: RedisPlace, identity: JournalIdentity) -> RedisJournal:
-        """Open the journal in `place` for reading; make it when there is none and it may be made.
+    async def open(
+        place: RedisPlace, identity: JournalIdentity, *, make: bool = True
+    ) -> RedisJournal:
+        """Open the journal in `place` for reading; `make` it when there is none.
 
         Raises JournalRefused when it is not ours or Redis is not fit, JournalUnavailable when it is
         not reached, JournalGap when it lost what was acknowledged.
@@ -105,7 +107,7 @@ class RedisJournal:
         journal = RedisJournal(place)
         try:
             await journal._connect()
-            await journal._open(identity)
+            await journal._open(identity, make=make)
         except BaseException:
             await journal.close()
             raise
@@ -265,9 +267,11 @@ class RedisJournal:
         assert lost is not None
         raise lost
 
-    async def _open(self, identity: JournalIdentity) -> None:
+    async def _open(self, identity: JournalIdentity, *, make: bool) -> None:
         body = await self._link.call("GET", self._place.prefix + "genesis")
         if body is None:
+            if not make:
+                raise JournalRefused(f"{self.place} is not there; name the journal of a server")
             body = await self._create(identity)
         self._genesis = Genesis.from_bytes(body, place=self.place)
         self._genesis.check(identity, place=self.place)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import sys
 from typing import Annotated
 
@@ -11,6 +10,7 @@ import typer
 
 from holdfast.cli import (
     exits,
+    journal_commands,
     reservation_commands,
     server_commands,
     stock_commands,
@@ -56,6 +56,7 @@ app.command("verify")(server_commands.verify)
 app.command("status")(server_commands.status)
 app.command("health")(server_commands.health)
 app.command("demo")(demo)
+app.add_typer(journal_commands.app)
 
 
 def _version(wanted: bool) -> None:
@@ -80,10 +81,6 @@ def main() -> None:
         app()
     except KeyboardInterrupt:
         sys.exit(exits.INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of our output went away (holdfast list | head): not our fault, no traceback.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(exits.DONE)
     except OSError as error:
         complain(f"{error.filename or ''}: {error.strerror or error}".lstrip(": "))
         sys.exit(exits.USAGE)
