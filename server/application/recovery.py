@@ -165,9 +165,6 @@ async def _load_newest(journal: Journal, capacity: Capacity, to_revision: int | 
             state = await asyncio.to_thread(State.restore, capacity, snapshot.sections)
         except ValueError as error:
             raise JournalRefused(f"snapshot at record {name.record_id}: {error}") from error
-        if invariants.state_hash(state) != header.state_hash:
-            skipped.append(f"snapshot at record {name.record_id}: gives a state of another hash")
-            continue
         return _Loaded(state, header.cursor, name, tuple(skipped))
     return _Loaded(State.create(capacity), journal.genesis.beginning, None, tuple(skipped))
 

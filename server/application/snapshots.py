@@ -95,13 +95,11 @@ class Snapshots:
         replayed = Replayed(sequencer.state, await journal.tail())
         try:
             name = await take_snapshot(replayed, journal)
-            await journal.snapshots.load(name)
-            others = [other for other in await journal.snapshots.list() if other != name]
-            trimmed = await self._keep([name, *others][:SNAPSHOTS_KEPT])
         except JournalError as error:
             raise SnapshotFailed(str(error)) from error
+        # Nothing is trimmed: that waits until a snapshot process has read this one back.
         self._covered_revision = name.revision
-        return SnapshotReport(name=name, records_trimmed=trimmed, seconds=loop.time() - started_s)
+        return SnapshotReport(name=name, records_trimmed=0, seconds=loop.time() - started_s)
 
     def _begin(self) -> asyncio.Task[SnapshotReport]:
         self._task = asyncio.get_running_loop().create_task(self._write())

@@ -5,8 +5,9 @@ A snapshot is a list of named arrays (`engine.state.State.sections`) and a heade
     magic "HFSN0001" | manifest_bytes u64 | checksum of the manifest, 16 bytes | manifest (JSON)
     | the sections one after another, each at a multiple of 64
 
-The manifest holds the header and, for every section, its dtype, shape, offset and one blake2b-128
-checksum per 8 MiB piece. Pieces are checked in parallel: hashing releases the interpreter's lock.
+The manifest holds the header and, for every section, its dtype, shape, offset and one checksum per
+8 MiB piece (the first 128 bits of its SHA-256). Pieces are checked in parallel: hashing releases
+the interpreter's lock.
 
 Invariants
 1. What `decode` returns is bit for bit what `encode` was given, or SnapshotDamaged is raised.
@@ -23,7 +24,7 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from hashlib import blake2b
+from hashlib import sha256
 from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
@@ -32,7 +33,7 @@ from numpy.typing import NDArray
 
 from server.journal.errors import SnapshotDamaged
 from server.journal.genesis import Genesis
-from server.journal.record import Cursor, RecordId
+from server.journal.record import CHECKSUM_BYTES, Cursor, RecordId
 
 SNAPSHOT_FORMAT: Final = 1
 MAGIC: Final = b"HFSN0001"
@@ -192,7 +193,7 @@ def _pieces(body: memoryview) -> Iterable[memoryview]:
 
 
 def _checksum(piece: memoryview) -> bytes:
-    return blake2b(piece, digest_size=16).digest()
+    return sha256(piece).digest()[:CHECKSUM_BYTES]
 
 
 def _aligned(size: int) -> int:

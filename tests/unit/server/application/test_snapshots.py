@@ -136,8 +136,8 @@ async def test_a_clean_end_leaves_nothing_to_replay(tmp_path: Path) -> None:
         assert await snapshots.at_the_end() is None  # nothing has happened since
         await sequencer.close()
     names = await SqliteJournal(ledgers.path).snapshots.list()
-    assert len(names) == 2
-    assert names[0].record_id.epoch == 3
+    # Trimming is left to the next process that reads them back.
+    assert [name.record_id.epoch for name in names] == [3, 2, 1]
 
 
 async def test_a_short_ledger_ends_without_a_snapshot(tmp_path: Path) -> None:
