@@ -27,8 +27,8 @@ T = TypeVar("T")
 HOLD_TTL_S = 900.0
 ABANDONED_TTL_S = 2.0
 PATIENCE_S = 90.0
-REPLAYS_KEPT = 400
-"""Every so many calls one is kept, to be sent once more at the end."""
+SAMPLE_ONE_IN = 400
+"""Of so many calls one is kept, to be sent once more at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +197,7 @@ class Shop:
         """The answer to a call, asked for until it comes; a refusal is an answer."""
         started = time.perf_counter()
         self._calls += 1
-        sampled = self._calls % REPLAYS_KEPT == 0
+        sampled = self._calls % SAMPLE_ONE_IN == 0
         try:
             answer = await self._persist(send)
         except HoldfastError as refusal:

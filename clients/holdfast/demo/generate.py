@@ -147,14 +147,22 @@ def _write_network(connection: Any, directory: Path) -> None:
 
 
 def _write_stock(connection: Any, opening: int, directory: Path) -> None:
-    """The weekly inventory at the season's start: one count for each item at each warehouse."""
+    """The weekly inventory at the season's start: one count for each item at each warehouse.
+
+    The weeks take turns with the items: where none lies before the start, the first one counts.
+    """
     connection.execute(
         f"""
         copy (
             select 'ITEM-' || lpad(inv_item_sk::varchar, 5, '0') as sku,
                    'WAREHOUSE-' || inv_warehouse_sk as node,
-                   coalesce(inv_quantity_on_hand, 0) as on_hand
-            from inventory where inv_date_sk = {opening} order by 1, 2
+                   coalesce(
+                       arg_max(inv_quantity_on_hand, inv_date_sk)
+                           filter (inv_date_sk <= {opening}),
+                       arg_min(inv_quantity_on_hand, inv_date_sk),
+                       0
+                   ) as on_hand
+            from inventory group by inv_item_sk, inv_warehouse_sk order by 1, 2
         ) to '{directory / "stock.csv"}' (header)
         """
     )

@@ -26,6 +26,14 @@ from holdfast.values.inventory import RowError, ShortfallPolicy
 
 _RESOURCES_PER_BATCH = 2_000
 
+# What the columns of a file are called in a feed's chunks.
+_COLUMNS = {
+    "skus": "sku",
+    "nodes": "node",
+    "quantities": "on_hand",
+    "as_of_times_ms": "as_of_time",
+}
+
 
 @dataclass(slots=True)
 class LoadReport:
@@ -178,7 +186,7 @@ def _load_records(
 
 
 def _problem(file: str, number: int, error: RowError) -> RowProblem:
-    name = "on_hand" if error.field in ("quantities", "quantity") else error.field
+    name = _COLUMNS.get(error.field, error.field)
     return RowProblem(file, number, name, shown(error.value), error.reason, error.message)
 
 

@@ -1,0 +1,155 @@
+"""The demo's audit against the real server: nothing to find when all is well, and it finds
+whatever is planted."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import holdfast
+from holdfast import aio
+from holdfast.demo.audit import Findings, audit
+from holdfast.demo.book import Book, Fact
+from holdfast.demo.checkout import Shop
+from holdfast.demo.counting import StockCount
+from holdfast.demo.dataset import DAY_S, NEVER, Order, OrderLine
+from holdfast.demo.ledger import Ledger
+from holdfast.demo.replay import Incident, Replay
+from holdfast.demo.shop import timeline
+from tests.wire.client_server import RunningServer
+
+pytestmark = pytest.mark.wire
+
+SKUS = [f"S-{n}" for n in range(60)]
+NODES = ["WAREHOUSE-1", "WAREHOUSE-2"]
+STOCK = {(sku, node): 7 + index % 40 for index, sku in enumerate(SKUS) for node in NODES}
+
+
+def orders() -> tuple[Order, ...]:
+    """Three hundred orders that want rather more than there is."""
+    made = []
+    for number in range(300):
+        lines = [
+            OrderLine(
+                SKUS[(number * 7 + place * 11) % len(SKUS)],
+                NODES[(number + place) % 2],
+                1 + (number + place) % 9,
+                (number // 10 + 2 + place * 20) * DAY_S if (number + place) % 11 else NEVER,
+                1 if number % 5 == 0 else 0,
+                (number // 10 + 4 + place) * DAY_S if number % 5 == 0 else NEVER,
+                number % 10 == 0,
+            )
+            for place in range(1 + number % 5)
+        ]
+        made.append(Order(f"W-{number:03}", number * DAY_S // 10, tuple(lines)))
+    return tuple(made)
+
+
+def season(
+    server: RunningServer, plant: Callable[[Shop], None] = lambda shop: None
+) -> tuple[Shop, Findings]:
+    """Run the orders, plant a fault in what the shop believes, and audit."""
+    with holdfast.Client(server.target, timeout=20) as client:
+        client.nodes.upsert_all([holdfast.Node(node) for node in NODES])
+        client.items.upsert_all([holdfast.Item(sku) for sku in SKUS])
+        client.count([holdfast.Count(*place, units) for place, units in STOCK.items()])
+    server.advance(1)
+
+    async def main() -> tuple[Shop, Findings]:
+        async with aio.Client(server.target, timeout=20) as client:
+            shop = Shop(client, Book(), seed=1)
+            replay = Replay(shop, concurrency=8, seconds_max=600)
+            count = StockCount(client, shop.book, STOCK, replay)
+
+            async def tick() -> None:
+                # The test's clock stands still: the count needs a moment that has passed.
+                await replay.quiet()
+                await asyncio.to_thread(server.advance, 0.1)
+                await count.take()
+
+            await replay.run(timeline(orders(), 1), [Incident(0.4, tick)])
+            await asyncio.to_thread(server.advance, 1_000)
+            plant(shop)
+            return shop, await audit(client, shop, Ledger.opening(STOCK), count.netted)
+
+    return asyncio.run(main())
+
+
+def test_a_season_is_sound(tmp_path: Path):
+    with RunningServer(tmp_path) as server:
+        shop, findings = season(server)
+    assert findings.differences == []
+    assert findings.sound
+    assert len(shop.confirmed) > 50
+    assert len(shop.refused) > 20
+    assert len(shop.abandoned) == findings.expired > 5
+    assert shop.cancelled
+    assert {entry.fact for entry in shop.book.entries} == set(Fact)
+    assert findings.positions_checked == len(STOCK)
+    assert len(shop.confirmed) + len(shop.refused) + len(shop.abandoned) == 300
+
+
+def forget_a_hold(shop: Shop) -> None:
+    """The server holds what nobody was told of."""
+    name = next(entry.reservation_id for entry in shop.book.entries if entry.fact is Fact.HELD)
+    shop.book.entries = [each for each in shop.book.entries if each.reservation_id != name]
+
+
+def believe_a_confirmation(shop: Shop) -> None:
+    """A confirmation was acknowledged that the server does not know of."""
+    name = shop.purchases[next(iter(shop.abandoned))].reservation_id
+    at = next(index for index, each in enumerate(shop.book.entries) if each.reservation_id == name)
+    lost = dataclasses.replace(shop.book.entries[at], fact=Fact.CONFIRMED, takes=())
+    shop.book.entries.insert(at + 1, lost)
+
+
+def believe_a_shipment_twice(shop: Shop) -> None:
+    """A shipment was acknowledged that the server undid."""
+    shipped = next(entry for entry in shop.book.entries if entry.fact is Fact.SHIPPED)
+    shop.book.entries.append(dataclasses.replace(shipped, revision=shipped.revision + 1))
+
+
+def believe_in_less_stock(shop: Shop) -> None:
+    """The server sold ten units more of a position than it should have had."""
+    held = [entry for entry in shop.book.entries if entry.fact is Fact.HELD]
+    position = held[0].takes[0][0]
+    first = held[0]
+    thief = dataclasses.replace(
+        first,
+        reservation_id="thief",
+        revision=1,
+        time_ms=1,
+        expire_ms=2**60,
+        takes=((position, STOCK[position]),),
+    )
+    shop.book.entries.insert(0, thief)
+    shop.book.latest["thief"] = shop.book.latest[first.reservation_id]
+
+
+@pytest.mark.parametrize("plant", [forget_a_hold, believe_a_confirmation, believe_a_shipment_twice])
+def test_a_lost_or_doubled_acknowledgement_is_found(tmp_path: Path, plant: Callable[[Shop], None]):
+    with RunningServer(tmp_path) as server:
+        _, findings = season(server, plant)
+    assert findings.lost
+    assert not findings.sound
+
+
+def test_an_oversold_unit_is_found(tmp_path: Path):
+    with RunningServer(tmp_path) as server:
+        _, findings = season(server, believe_in_less_stock)
+    assert findings.oversold_units > 0
+    assert not findings.sound
+
+
+def test_a_changed_answer_is_found(tmp_path: Path):
+    def plant(shop: Shop) -> None:
+        shop.samples[0] = dataclasses.replace(shop.samples[0], answer="ANOTHER_ANSWER")
+
+    with RunningServer(tmp_path) as server:
+        _, findings = season(server, plant)
+    assert findings.answers_changed == 1
+    assert not findings.sound
