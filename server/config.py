@@ -110,7 +110,9 @@ def _address_or_off(text: str) -> str:
 
 def _journal_url(text: str) -> str:
     parts = urlsplit(text)
-    if text and (parts.scheme != "sqlite" or parts.netloc or not parts.path.strip("/")):
+    is_file = parts.scheme == "sqlite" and not parts.netloc and bool(parts.path.strip("/"))
+    # What a Redis URL says further is read, and refused, where the journal is opened.
+    if text and not is_file and not (parts.scheme in ("redis", "rediss") and parts.netloc):
         raise ValueError(text)
     return text
 
@@ -171,7 +173,11 @@ class Config:
     )
     journal: str = _setting(
         "",
-        _Kind(_journal_url, "sqlite:///PATH, or empty for journal.sqlite3 in the data directory"),
+        _Kind(
+            _journal_url,
+            "sqlite:///PATH, redis://HOST:PORT/DB, rediss://HOST:PORT/DB, or empty for "
+            "journal.sqlite3 in the data directory",
+        ),
         "where the journal lies",
     )
     tls_certificate: Path | None = _setting(

@@ -106,6 +106,12 @@ class LedgerMetrics:
             "How long the oldest batch has been on its way into the journal.",
             sequencer.flight_age_s(),
         )
+        window_ms = sequencer.journal.loss_window_ms
+        yield GaugeMetricFamily(
+            "holdfast_journal_loss_window_seconds",
+            "How old an answer may be and still be lost in a power cut; 0: none, +Inf: no bound.",
+            float("inf") if window_ms is None else window_ms / 1e3,
+        )
         yield from self._of_state(sequencer.state)
 
     def _of_state(self, state: State) -> Iterator[Metric]:

@@ -240,6 +240,13 @@ class Server:
             on_snapshot=self._on_snapshot,
             on_failure=lambda why: _log.error("snapshot failed", reason=why),
         )
+        loss_window_ms = ledger.journal.loss_window_ms
+        if loss_window_ms != 0:
+            _log.warning(
+                "answers may be lost in a power cut",
+                durability=ledger.journal.durability,
+                loss_window_ms="unbounded" if loss_window_ms is None else loss_window_ms,
+            )
         self._before_serving()
         self._gateway.open(sequencer)
         await self._health.set(True)

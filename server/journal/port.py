@@ -50,6 +50,14 @@ class Journal(Protocol):
         ...
 
     @property
+    def loss_window_ms(self) -> int | None:
+        """How old an acknowledged append may be and still be lost in a power cut; 0: none is.
+
+        None: there is no bound, or it is not known.
+        """
+        ...
+
+    @property
     def appends_in_flight_max(self) -> int:
         """How many appends may usefully be under way at once: 1 where pipelining gains nothing."""
         ...

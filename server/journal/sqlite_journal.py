@@ -88,6 +88,7 @@ class SqliteJournal:
     """A journal in one file. Made by `open`; see `server.journal.port.Journal`."""
 
     appends_in_flight_max = 2
+    loss_window_ms: int | None = 0
     durability = "every batch is synced to disk before it is answered (SQLite WAL, FULL)"
 
     def __init__(self, path: Path) -> None:

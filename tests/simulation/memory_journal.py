@@ -94,6 +94,7 @@ class MemoryJournal:
 
     place = "memory"
     durability = "nothing survives this process"
+    loss_window_ms: int | None = None
 
     def __init__(
         self,

@@ -31,6 +31,7 @@ _SLOTS = 1024
 _KINDS = {
     "sqlite": messages.JOURNAL_KIND_SQLITE,
     "redis": messages.JOURNAL_KIND_REDIS,
+    "rediss": messages.JOURNAL_KIND_REDIS,
     "memory": messages.JOURNAL_KIND_MEMORY,
 }
 
@@ -152,7 +153,11 @@ class AdminService:
         shard.queue_age.FromMilliseconds(int(max(sequencer.queue_ages_s()) * 1000))
         journal = sequencer.journal
         shard.journal.kind = _KINDS.get(operator.journal_scheme, messages.JOURNAL_KIND_UNSPECIFIED)
-        shard.journal.durability = messages.JOURNAL_DURABILITY_DURABLE
+        shard.journal.durability = (
+            messages.JOURNAL_DURABILITY_DURABLE
+            if journal.loss_window_ms == 0
+            else messages.JOURNAL_DURABILITY_RELAXED
+        )
         shard.journal.detail = journal.durability
         taken = operator.last_snapshot
         if taken is not None:
