@@ -108,6 +108,24 @@ async def until_served(
                 raise
 
 
+async def test_snapshots_are_kept_in_redis_and_the_stream_is_trimmed_behind_them(
+    wire: Wire, redis_server: RedisServer
+):
+    for units in (3, 2):
+        await wire.hold(("pear", "berlin", units))
+        await wire.admin.CreateSnapshot(admin.CreateSnapshotRequest())
+    with redis_server.client() as client:
+        snapshots = client.hgetall("holdfast:{default:0}:snapshots")
+        ((first, _),) = client.xrange("holdfast:{default:0}:journal", count=1)
+    # The newest two are kept, and the records behind the older one of them.
+    assert len(snapshots) == 2
+    older = min(name.decode().partition("-r")[0] for name in snapshots)
+    assert int(first.decode().partition("-")[2]) == int(older.partition("-")[2]) + 1
+    await wire.restart()
+    assert (await wire.position("pear", "berlin")).held == 5
+    await wire.verify()
+
+
 async def test_a_deposed_server_answers_nothing_more_and_ends(
     wire: Wire, redis_server: RedisServer
 ):
