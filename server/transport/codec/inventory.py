@@ -150,11 +150,15 @@ def count(
 
 
 def supply_id_made(caller: bytes, request_id: bytes, index: int) -> bytes:
-    """Name of a supply the caller gave none: the same again when the request is repeated."""
+    """Name of a supply the caller gave none: the same again when the request is repeated.
+
+    A UUID of version 8 (RFC 9562, 5.8: made as one likes) where it is made from the request.
+    """
     if not request_id:
         return str(uuid.uuid4()).encode()
     high, low = wide_key_of(caller + b"\0" + request_id + b"\0%d" % index)
-    return str(uuid.UUID(int=high << 64 | low, version=8)).encode()
+    number = (high << 64 | low) & ~(0xF << 76 | 3 << 62) | 8 << 76 | 2 << 62
+    return str(uuid.UUID(int=number)).encode()
 
 
 def transfer(

@@ -36,14 +36,10 @@ def stocked(units: int = 10) -> State:
     _define(columns, commands.NODE, *NODES)
     _define(columns, commands.CHANNEL, "web")
     group = [line(node=b"berlin", text_bytes=3), line(node=b"lyon", number=1)]
-    columns.add(
-        commands.DEFINE_GROUP, caller=b"", channel=b"all", lines=group, line_texts=[b"all"]
-    )
+    columns.add(commands.DEFINE_GROUP, caller=b"", channel=b"all", lines=group, line_texts=[b"all"])
     for sku in SKUS:
         for node in NODES:
-            row = line(
-                sku=sku.encode(), node=node.encode(), quantity=units, kind=commands.AT_NODE
-            )
+            row = line(sku=sku.encode(), node=node.encode(), quantity=units, kind=commands.AT_NODE)
             _one(columns, commands.COUNT, row)
     _one(
         columns,
@@ -70,9 +66,7 @@ def stocked(units: int = 10) -> State:
     _one(
         columns,
         commands.SET_CAPACITY,
-        line(
-            sku=DAY, node=b"berlin", quantity=6, kind=commands.NODE_CAPACITY, text_bytes=len(DAY)
-        ),
+        line(sku=DAY, node=b"berlin", quantity=6, kind=commands.NODE_CAPACITY, text_bytes=len(DAY)),
         DAY,
     )
     answer = apply(state, NOW_MS, columns.batch())

@@ -139,9 +139,10 @@ def test_what_is_unusual_is_left_to_protobuf(change):
 def test_a_field_given_twice_is_left_to_protobuf():
     request = messages.CreateReservationRequest(owner="one")
     request.lines.add(sku="a", node="n", quantity=1)
-    raw = request.SerializeToString() + messages.CreateReservationRequest(
-        owner="two"
-    ).SerializeToString()
+    raw = (
+        request.SerializeToString()
+        + messages.CreateReservationRequest(owner="two").SerializeToString()
+    )
     assert not decode(raw, CALLER, NOW_MS, framed=False).is_whole
     assert messages.CreateReservationRequest.FromString(raw).owner == "two"
 

@@ -31,6 +31,7 @@ OUTCOME_CODES = {
     for name, value in vars(outcomes).items()
     if name.isupper() and isinstance(value, int) and name in outcomes.REASON_NAMES.values()
 }
+REASONS = errors_pb2.ErrorReason.DESCRIPTOR.values_by_name
 BANDS = {
     grpc.StatusCode.FAILED_PRECONDITION: range(1, 30),
     grpc.StatusCode.ABORTED: range(30, 40),
@@ -95,9 +96,7 @@ def test_what_is_unavailable_says_when_to_come_back(key: Fault):
 )
 def test_what_is_invalid_names_the_fields(key: int | Fault):
     violation = Violation(field="owner", fault=Fault.FIELD_REQUIRED, description="is required")
-    (bad,) = details_of(
-        refusal(key, Case(violations=[violation])), error_details_pb2.BadRequest
-    )
+    (bad,) = details_of(refusal(key, Case(violations=[violation])), error_details_pb2.BadRequest)
     (field,) = bad.field_violations
     assert (field.field, field.description, field.reason) == (
         "owner",
@@ -127,7 +126,7 @@ def test_a_quota_says_whose_it_is():
 
 def test_reasons_of_the_contract_that_no_row_gives_are_known():
     given = {TABLE[key].reason for key in TABLE}
-    contract = {name.removeprefix("ERROR_REASON_") for name in errors_pb2.ErrorReason.keys()}
+    contract = {name.removeprefix("ERROR_REASON_") for name in REASONS}
     assert contract - given == {"UNSPECIFIED", "NO_FEASIBLE_PLAN"}  # the latter is routing's
 
 
