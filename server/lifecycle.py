@@ -21,6 +21,8 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import grpc
+
 from server import logs
 from server.application.clock import Clock, SystemClock
 from server.application.gateway import Gateway, Phase
@@ -50,6 +52,8 @@ _log = logs.get("lifecycle")
 
 # What a drain may still take once calls under way are through or cut.
 _EMPTY_QUEUE_S_MAX = 1.5
+# How often a drain looks whether all calls are through.
+_LOOK_S = 0.01
 
 
 class CannotStart(Exception):
@@ -81,7 +85,7 @@ class Server:
         self._hub = WatchHub(watches_max=config.watches_max)
         self._health = Health()
         self._ledger_metrics = LedgerMetrics(self._gateway, self._hub, self.metrics)
-        self._grpc: object | None = None
+        self._grpc: grpc.aio.Server | None = None
         self._metrics_server: MetricsServer | None = None
         self._snapshots: Snapshots | None = None
         self._last_snapshot: SnapshotTaken | None = None
@@ -332,7 +336,7 @@ class Server:
         self._hub.wake_all()
         if self._grpc is not None:
             _log.info("draining", open_calls=self.open_calls, grace_s=self._grace_s)
-            await self._grpc.stop(self._grace_s)  # type: ignore[attr-defined]
+            await self._stop_listening(self._grpc)
         await self._close_ledger()
         if self._metrics_server is not None:
             await self._metrics_server.stop()
@@ -340,6 +344,15 @@ class Server:
             await asyncio.wait(list(self._tasks))
         gateway.phase = Phase.STOPPED
         _log.info("stopped", failed=self._failed or None)
+
+    async def _stop_listening(self, listener: grpc.aio.Server) -> None:
+        """No new calls; those under way finish within the grace, or are cut."""
+        stopping = asyncio.ensure_future(listener.stop(self._grace_s))
+        while not stopping.done() and self.open_calls:
+            await asyncio.wait({stopping}, timeout=_LOOK_S)
+        # What is left are watchers of health and the like: they would wait for ever.
+        await listener.stop(None)
+        await stopping
 
     async def _close_ledger(self) -> None:
         sequencer = self._gateway.sequencer
