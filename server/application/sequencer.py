@@ -44,7 +44,7 @@ from server.journal.port import Journal
 from server.journal.record import Entry, RecordId
 
 _REBUILD_WAIT_MS_MIN: Final = 50
-_REBUILD_WAIT_MS_MAX: Final = 5_000
+_REBUILD_WAIT_MS_MAX: Final = 1_000
 
 
 class Durability(enum.Enum):

@@ -10,7 +10,6 @@ verified. Ends with status 1 and one sentence on stderr when it could not.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import os
@@ -47,11 +46,9 @@ async def write_snapshot(
         await journal.close()
 
 
-def main(arguments: list[str]) -> int:
-    """The program. `arguments` is one JSON object, as `server.application.snapshots` gives it."""
-    parser = argparse.ArgumentParser(prog="snapshot_process", description=__doc__)
-    parser.add_argument("request", type=json.loads, help="journal, identity, capacity as JSON")
-    request: dict[str, Any] = parser.parse_args(arguments).request
+def main() -> int:
+    """The program. Reads one JSON object, as `server.application.snapshots` gives it."""
+    request: dict[str, Any] = json.load(sys.stdin)
     os.nice(_NICENESS)
     try:
         names = asyncio.run(
@@ -70,4 +67,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

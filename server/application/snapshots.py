@@ -133,13 +133,13 @@ class Snapshots:
             sys.executable,
             "-m",
             "server.application.snapshot_process",
-            json.dumps(request),
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
         try:
-            printed, complaint = await process.communicate()
+            # Not as an argument: other users of the machine could read a journal's password.
+            printed, complaint = await process.communicate(json.dumps(request).encode())
         finally:
             if process.returncode is None:
                 process.kill()

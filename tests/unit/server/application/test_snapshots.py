@@ -192,10 +192,10 @@ async def test_the_program_refuses_a_journal_of_somebody_else(tmp_path: Path) ->
         sys.executable,
         "-m",
         "server.application.snapshot_process",
-        json.dumps(request),
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    printed, complaint = await process.communicate()
+    printed, complaint = await process.communicate(json.dumps(request).encode())
     assert (process.returncode, printed) == (1, b"")
     assert b"journal of tenant 'acme', this server is configured for tenant 'other'" in complaint
