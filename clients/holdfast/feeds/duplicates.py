@@ -24,9 +24,12 @@ class SeenKeys:
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Note `keys` at rows `numbers`; the indices of those seen before, and where each was."""
         hashes = np.fromiter(map(hash, keys), np.int64, len(numbers))
-        first_at = self._find(hashes)
         order = np.argsort(hashes, kind="stable")  # stable: the first of equals stays first
         ordered = hashes[order]
+        first_at = np.empty(len(hashes), np.int64)
+        # Looked for in their order, so that each search begins where the last one ended: in no
+        # order the searches alone take longer than reading the file.
+        first_at[order] = self._find(ordered)
         repeats = np.flatnonzero(ordered[1:] == ordered[:-1]) + 1
         for place in repeats:  # of a key within this very block
             if first_at[order[place]] < 0:
