@@ -35,8 +35,13 @@ def demo(
         int, typer.Option(min=1, max=1024, help="Steps of orders under way at once.")
     ] = 64,
     seconds: Annotated[
-        float, typer.Option(min=1.0, help="Begin no further orders after so long.")
-    ] = 90.0,
+        float | None,
+        typer.Option(
+            min=1.0,
+            show_default=False,
+            help="Begin no further orders after so long; default: what three minutes leave over.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the shoppers' tempers.")] = 1,
 ) -> None:
     """Replay real retail orders (TPC-DS), kill the server in the middle, check everything.

@@ -15,8 +15,8 @@ class DemoSettings:
     """How many of the latest orders are replayed."""
     concurrency: int = 64
     """Steps under way at once."""
-    seconds_max: float = 90.0
-    """After so many seconds no further orders begin."""
+    seconds_max: float | None = None
+    """After so many seconds no further orders begin; None: what three minutes leave over."""
     seed: int = 1
     kill: bool = True
     keep: bool = False
