@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from engine import allowances, commands, index, outcomes, revise, settle, stock, supply, tables
 from engine.compiled import Integer, kernel
 from engine.create import create, end_superseded, restore_superseded, uncreate
+from engine.details import write_takes
 from engine.hashing import combine
 from engine.names import define_group, define_name, find_name
 from engine.requests import find_request, fingerprint_of, recall, remember
@@ -206,6 +207,42 @@ def _is_repeated(headers: NDArray[np.void], group_first: int, member: int) -> bo
         ):
             return True
     return False
+
+
+@kernel
+def _tell_group_again(
+    st: Any,
+    headers: NDArray[np.void],
+    out: NDArray[np.void],
+    details: NDArray[np.void],
+    group_first: int,
+    group: int,
+    detail_first: int,
+    detail_stop: int,
+) -> Integer:
+    """Write a standing group's reservations once more, where it replaced carts: what those left
+    may have gone to a member that waits. The place after the last detail."""
+    replaces = False
+    for j in range(group_first, group_first + group):
+        replaces = replaces or (headers[j].flags & commands.REPLACE_OWNER_HOLDS) != 0
+    if not replaces:
+        return detail_stop
+    read = detail_first
+    write = detail_stop
+    for j in range(group_first, group_first + group):
+        outcome = out[j]
+        kept = np.int64(outcome.detail_count)
+        if outcome.flags & REPLAYED:
+            for k in range(kept):
+                details[write + k] = details[read + k]
+        else:
+            row = np.int64(outcome.reservation)
+            outcome.detail_count = write_takes(st, row, outcome, details, write)
+        read += kept
+        write += outcome.detail_count
+    for k in range(write - detail_stop):
+        details[detail_first + k] = details[detail_stop + k]
+    return detail_first + write - detail_stop
 
 
 @kernel
@@ -402,6 +439,10 @@ def apply_columns(
                 meta.revision -= 1
                 end_superseded(st)
                 meta.revision += 1
+            if not refused:
+                at = _tell_group_again(
+                    st, headers, out, details, group_first, group, group_detail, at
+                )
             at = _remember_group(
                 st,
                 headers,

@@ -33,6 +33,16 @@ class Line:
     flags: int = 0
     text: str = ""
 
+    def told(self) -> str:
+        """The line in words, defaults left out."""
+        plain = Line()
+        fields = (
+            f"{field}={getattr(self, field)!r}"
+            for field in self.__slots__
+            if getattr(self, field) != getattr(plain, field)
+        )
+        return f"Line({', '.join(fields)})"
+
 
 def name_key(text: str) -> int:
     """64-bit key of a name, 0 for none."""

@@ -134,6 +134,7 @@ class Ledger:
         self.now_ms = now_ms
         self.state = State.create(capacity)
         self.history: list[tuple[int, CommandBatch]] = []
+        self._places: dict[int, tuple[int, str, str, str]] = {}
 
     # --- applying -----------------------------------------------------------
 
@@ -153,7 +154,7 @@ class Ledger:
         for row in answered.rows:
             details = answered.details[at : at + int(row["detail_count"])]
             at += int(row["detail_count"])
-            answers.append(Answer(row.copy(), details.copy(), self._id_of(row)))
+            answers.append(Answer(row.copy(), details.copy(), self.id_of(row)))
         return answers
 
     def one(self, batch: CommandBatch) -> Answer:
@@ -161,7 +162,7 @@ class Ledger:
         (answer,) = self.run(batch)
         return answer
 
-    def _id_of(self, row: Any) -> str:
+    def id_of(self, row: Any) -> str:
         reservation = int(row["reservation"])
         if reservation < 0 or not self.state.reservations["state"][reservation]:
             return ""
@@ -461,14 +462,16 @@ class Ledger:
         return found
 
     def place(self, row: int) -> tuple[int, str, str, str]:
-        """A position in words: (kind, sku, node, scope)."""
-        position = self.state.positions[row]
-        return (
-            int(position["kind"]),
-            reads.name_text(self.state, int(position["sku"])),
-            reads.name_text(self.state, int(position["node"])),
-            reads.name_text(self.state, int(position["scope"])),
-        )
+        """A position in words: (kind, sku, node, scope). It is the same for ever."""
+        if row not in self._places:
+            position = self.state.positions[row]
+            self._places[row] = (
+                int(position["kind"]),
+                reads.name_text(self.state, int(position["sku"])),
+                reads.name_text(self.state, int(position["node"])),
+                reads.name_text(self.state, int(position["scope"])),
+            )
+        return self._places[row]
 
     def open_units(self, hold: Answer | str) -> dict[str, int]:
         """Units on hand that the reservation holds or has committed, by node."""

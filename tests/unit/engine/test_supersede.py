@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine import commands, outcomes
+from engine import commands, outcomes, tables
 from tests.ledger import Ledger
 
 
@@ -59,3 +59,19 @@ def test_purchase_limit_counts_the_replaced_cart_as_free() -> None:
     ledger.create([("pear", "berlin", 3)], owner="ann")
     assert ledger.create([("pear", "berlin", 1)], owner="ann").reason == "PURCHASE_LIMIT_REACHED"
     assert ledger.create([("pear", "berlin", 3)], owner="ann", replace=True).ok
+
+
+def test_answer_of_a_group_tells_what_its_members_have_in_the_end() -> None:
+    """The second order replaces a cart; what that leaves goes to the first, which waited."""
+    ledger = Ledger()
+    ledger.stock("pear", "berlin", 5)
+    ledger.backorder("pear", "berlin", 3)
+    ledger.create([("pear", "berlin", 5)], owner="ann")
+    waiting, new = ledger.create_all(
+        ledger.creating([("pear", "berlin", 3)], policy=commands.BACKORDER),
+        ledger.creating([("pear", "berlin", 1)], owner="ann", replace=True),
+    )
+    assert new.ok
+    assert ledger.open_units(waiting) == {"berlin": 3}
+    assert [int(detail["position_kind"]) for detail in waiting.details] == [tables.STOCK]
+    assert waiting.etag == new.revision
