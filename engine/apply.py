@@ -227,8 +227,8 @@ def _tell_group_again(
         replaces = replaces or (headers[j].flags & commands.REPLACE_OWNER_HOLDS) != 0
     if not replaces:
         return detail_stop
-    read = detail_first
-    write = detail_stop
+    read: Integer = detail_first
+    write: Integer = detail_stop
     for j in range(group_first, group_first + group):
         outcome = out[j]
         kept = np.int64(outcome.detail_count)
