@@ -278,7 +278,8 @@ async def _begin(journal: Journal, capacity: Capacity) -> _Start:
                 f"the snapshot at record {name.record_id}, revision {name.revision}",
             )
         raise
-    return _Start(State.create(capacity), beginning, "the first record")
+    empty = State.create(capacity, ledger_seed=journal.genesis.ledger_seed)
+    return _Start(empty, beginning, "the first record")
 
 
 async def _records(journal: Journal, cursor: Cursor) -> AsyncIterator[JournalRecord]:

@@ -166,7 +166,9 @@ async def _load_newest(journal: Journal, capacity: Capacity, to_revision: int | 
         except ValueError as error:
             raise JournalRefused(f"snapshot at record {name.record_id}: {error}") from error
         return _Loaded(state, header.cursor, name, tuple(skipped))
-    return _Loaded(State.create(capacity), journal.genesis.beginning, None, tuple(skipped))
+    genesis = journal.genesis
+    state = State.create(capacity, ledger_seed=genesis.ledger_seed)
+    return _Loaded(state, genesis.beginning, None, tuple(skipped))
 
 
 async def _replay_records(

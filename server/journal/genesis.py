@@ -67,6 +67,11 @@ class Genesis:
         chain = blake2b(self.to_bytes(), digest_size=CHAIN_BYTES).digest()
         return Cursor(RecordId(0, 0), chain)
 
+    @property
+    def ledger_seed(self) -> int:
+        """63 bits from the ledger's id: reservation ids made by two ledgers differ by it."""
+        return int.from_bytes(blake2b(self.ledger_id.encode(), digest_size=8).digest()) >> 1
+
     def check(self, wanted: JournalIdentity, *, place: str) -> None:
         """Raise JournalMismatch unless this program may use the journal for `wanted`."""
         if self.format_version != FORMAT_VERSION:

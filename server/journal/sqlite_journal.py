@@ -208,6 +208,7 @@ class SqliteJournal:
             # Under another name first: a crash in the middle leaves no half-made journal.
             making = self._beside(".making")
             making.unlink(missing_ok=True)
+            making.touch(mode=0o640)  # owners and order ids are nobody else's business
             with self._errors("genesis"), contextlib.closing(sqlite3.connect(making)) as made:
                 made.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
                 made.execute(f"PRAGMA application_id = {_APPLICATION_ID}")

@@ -295,16 +295,28 @@ TABLE: Mapping[int | Fault, Rule] = {
         _precondition,
     ),
     outcomes.RESERVATIONS_FULL: Rule(
-        _FAILED, "LEDGER_LIMIT_REACHED", "the ledger has no room for reservations", _precondition
+        _FAILED,
+        "LEDGER_LIMIT_REACHED",
+        "the ledger has no room for reservations or takes (reservations-max, takes-max)",
+        _precondition,
     ),
     outcomes.POSITIONS_FULL: Rule(
-        _FAILED, "LEDGER_LIMIT_REACHED", "the ledger has no room for positions", _precondition
+        _FAILED,
+        "LEDGER_LIMIT_REACHED",
+        "the ledger has no room for positions (positions-max)",
+        _precondition,
     ),
     outcomes.NAMES_FULL: Rule(
-        _FAILED, "LEDGER_LIMIT_REACHED", "the ledger has no room for names", _precondition
+        _FAILED,
+        "LEDGER_LIMIT_REACHED",
+        "the ledger has no room for names (names-max, names-bytes-max)",
+        _precondition,
     ),
     outcomes.SUPPLIES_FULL: Rule(
-        _FAILED, "LEDGER_LIMIT_REACHED", "the ledger has no room for supplies", _precondition
+        _FAILED,
+        "LEDGER_LIMIT_REACHED",
+        "the ledger has no room for supplies (supplies-max, supplies_per_position_max)",
+        _precondition,
     ),
     outcomes.KEY_COLLISION: Rule(
         _INVALID, "FIELD_INVALID", "this name can not be kept apart from another", _bad_request

@@ -28,7 +28,6 @@ _STATE_NAMES = {
 _LIMITS = {
     outcomes.QUANTITY_OUT_OF_RANGE: "units_per_position_max",
     outcomes.TOO_MANY_TAKES: "takes_per_reservation_max",
-    outcomes.SUPPLIES_FULL: "supplies_per_position_max",
 }
 
 # Which field the ledger means, where it is the one to find it wrong.

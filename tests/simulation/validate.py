@@ -26,10 +26,11 @@ _TOLD_QUANTITIES = (outcomes.TAKE, outcomes.SHORTAGE)
 def validate(disk: MemoryDisk, live: State, history: History) -> list[str]:
     """Everything that is wrong, each line beginning with what kind of wrong; empty when right."""
     model = Ledger()
-    replayed = State.create(CAPACITY)
     findings: list[str] = []
     balances_at: dict[int, dict[Key, tuple[int, int, int]]] = {0: {}}
-    cursor = Genesis.from_bytes(disk.genesis, place="memory").beginning
+    genesis = Genesis.from_bytes(disk.genesis, place="memory")
+    replayed = State.create(CAPACITY, ledger_seed=genesis.ledger_seed)
+    cursor = genesis.beginning
     for buffer in (*disk.trimmed, *disk.records):
         record = unseal(buffer)
         check_follows(cursor, record)

@@ -96,8 +96,8 @@ HISTORY: list[tuple[int, list[CommandBatch]]] = [
 
 async def write(journal: Journal, *, snapshot_after: int = 4) -> State:
     """Keep HISTORY in `journal`, and a snapshot after so many of its records."""
-    state = State.create(CAPACITY)
     await journal.claim("the ledger", not_lost)
+    state = State.create(CAPACITY, ledger_seed=journal.genesis.ledger_seed)
     for number, (after_ms, batches) in enumerate(HISTORY, 1):
         batch = CommandBatch.join(batches)
         first = state.revision + 1
