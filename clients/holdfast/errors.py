@@ -28,6 +28,7 @@
     │   └── TokenExpired, SequenceGap
     ├── Unavailable                    UNAVAILABLE: the client has already retried it
     │   ├── Overloaded, Draining, ShardMoved, ShardRecovering, JournalUnavailable
+    │   ├── NotServing                 it is there, but starts or stops
     │   └── Throttled                  not sent: too many of the latest calls were turned away
     ├── ResourceExhausted              RESOURCE_EXHAUSTED: slow down, or the message is too large
     │   └── QuotaExceeded
@@ -413,6 +414,12 @@ class JournalUnavailable(Unavailable):
     """The journal can not be written; whether the command was recorded may be unknown."""
 
     default_reason = "JOURNAL_UNAVAILABLE"
+
+
+class NotServing(Unavailable):
+    """The server is there but does not serve: it starts, or stops. By its health, not of a call."""
+
+    default_reason = "NOT_SERVING"
 
 
 class Throttled(Unavailable):

@@ -17,14 +17,16 @@ pytestmark = pytest.mark.wire
 PROGRAM = [sys.executable, "-m", "holdfast"]
 
 
-def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: str, timeout_s: float = 60, **environment: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*PROGRAM, *arguments],
         capture_output=True,
         text=True,
         check=False,
         env=os.environ | environment,
-        timeout=60,
+        timeout=timeout_s,
     )
 
 
@@ -63,13 +65,14 @@ def test_the_clients_variables_do_not_trouble_the_server():
     assert "HOLDFAST_" not in done.stderr
 
 
+@pytest.mark.timeout(400)  # where the kernels are not compiled yet, that comes first
 def test_serve_is_started_served_and_stopped(tmp_path: Path, unused_tcp_port: int):
     target = f"127.0.0.1:{unused_tcp_port}"
     flags = ["--listen", target, "--metrics-listen", "off", "--data", str(tmp_path / "data")]
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen([*PROGRAM, "serve", *flags], stdout=log, stderr=log)
         try:
-            healthy = run("health", "--target", target, "--wait", "55")
+            healthy = run("health", "--target", target, "--wait", "300", timeout_s=330)
             assert healthy.returncode == 0, healthy.stderr + (tmp_path / "log").read_text()
             process.send_signal(signal.SIGTERM)
             assert process.wait(30) == 0

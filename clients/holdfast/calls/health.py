@@ -6,7 +6,7 @@ from grpc_health.v1 import health_pb2
 
 from holdfast.calls.call import Call, Method, timeout_s
 from holdfast.codec import WireEnum
-from holdfast.errors import Unavailable
+from holdfast.errors import NotServing
 from holdfast.times import Span
 
 CHECK = Method("grpc.health.v1.Health", "Check", health_pb2.HealthCheckResponse)
@@ -28,14 +28,14 @@ def health(service: str = "", *, timeout: Span | None = None) -> Call[Health]:
 
 
 def serving() -> Call[None]:
-    """Nothing, once the server serves. Raises Unavailable while it does not."""
+    """Nothing, once the server serves. Raises NotServing while it does not."""
     return Call(CHECK, health_pb2.HealthCheckRequest(), _serving, 1.0, is_read=True)
 
 
 def _serving(reply: health_pb2.HealthCheckResponse) -> None:
     answer = _health(reply)
     if answer is not Health.SERVING:
-        raise Unavailable(f"the server answers {answer}")
+        raise NotServing(f"the server answers {answer}")
 
 
 def _health(reply: health_pb2.HealthCheckResponse) -> Health:

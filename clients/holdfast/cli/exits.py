@@ -42,6 +42,8 @@ def sentence_of(error: errors.HoldfastError, target: str) -> str:
         return f"{error.reason}: " + "; ".join(
             f"{each.field}: {each.description}" for each in error.fields
         )
+    if isinstance(error, errors.NotServing):
+        return f"{target} does not serve yet, or no longer: {error.message}"
     if type(error) is errors.Unavailable:
         return f"no answer from {target} ({error.message}); is it running? try: holdfast health"
     return str(error)
