@@ -1,0 +1,128 @@
+"""The figures there are, what each should reach, and how they are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One key of the result. `target` 0: it has no target of its own."""
+
+    key: str
+    benchmark: str
+    meaning: str
+    target: float = 0.0
+    at_most: bool = False
+    form: str = ",.0f"
+    is_in_result: bool = True
+    """Whether it is one of the keys of the JSON line; the others are only in the table."""
+
+    def is_reached(self, value: float) -> bool:
+        """Whether `value` is good enough."""
+        return value <= self.target if self.at_most else value >= self.target
+
+    def shown_target(self) -> str:
+        """Such as ``>= 1,000,000``."""
+        if not self.target:
+            return "-"
+        return f"{'<=' if self.at_most else '>='} {self.target:{self.form}}"
+
+    def verdict(self, value: float | None) -> str:
+        """In a word."""
+        if value is None:
+            return "not measured"
+        if not self.target:
+            return ""
+        return "reached" if self.is_reached(value) else "NOT REACHED"
+
+
+FIGURES = (
+    Figure(
+        "engine_reservations_per_second",
+        "engine_columns",
+        "three-line creates a second of one core, columns of 10,000, warm memory",
+        1_000_000,
+    ),
+    Figure(
+        "engine_single_us",
+        "engine_single",
+        "one three-line create through the Python call, us",
+        6.0,
+        at_most=True,
+        form=".2f",
+    ),
+    Figure(
+        "unary_over_empty_ratio",
+        "unary",
+        "CreateReservation, journaled: throughput over that of an empty call",
+        0.70,
+        form=".2f",
+    ),
+    Figure(
+        "unary_core_ratio",
+        "unary",
+        "the same, by the server's processor time a call: an empty call's over a create's",
+        0.70,
+        form=".2f",
+        is_in_result=False,
+    ),
+    Figure(
+        "unary_p99_over_empty_ratio",
+        "unary",
+        "the same at half load: p99 over that of an empty call",
+        3.0,
+        at_most=True,
+        form=".2f",
+    ),
+    Figure(
+        "bulk_holds_per_second",
+        "bulk",
+        "BulkCreateReservations of 1,024 three-line holds, journaled: holds a second",
+        300_000,
+    ),
+    Figure("load_rows_per_second", "load_rows", "holdfast load: stock rows a second", 200_000),
+    Figure(
+        "memory_total_gib",
+        "memory",
+        "the process with 10,000,000 positions and 1,000,000 open holds, GiB",
+        3.0,
+        at_most=True,
+        form=".2f",
+        is_in_result=False,
+    ),
+    Figure(
+        "hot_sku_ratio",
+        "hot_sku",
+        "an operation on a SKU with 100,000 open holds over one on a SKU with none",
+        1.1,
+        at_most=True,
+        form=".2f",
+        is_in_result=False,
+    ),
+    Figure("bytes_per_position", "memory", "memory of a position", form=",.0f"),
+    Figure("bytes_per_open_hold", "memory", "memory of an open three-line hold", form=",.0f"),
+    Figure(
+        "restart_seconds_1m",
+        "restart",
+        "kill -9 to SERVING with 1M positions and 1M open holds, seconds",
+        10.0,
+        at_most=True,
+        form=".1f",
+    ),
+)
+
+
+def table(measured: Mapping[str, float | None]) -> list[str]:
+    """The figures that were asked for, in lines."""
+    lines = [f"{'figure':<32} {'measured':>12} {'target':>14}"]
+    for figure in FIGURES:
+        if figure.key not in measured:
+            continue
+        value = measured[figure.key]
+        shown = "-" if value is None else f"{value:{figure.form}}"
+        lines.append(
+            f"{figure.key:<32} {shown:>12} {figure.shown_target():>14}  {figure.verdict(value)}"
+        )
+    return lines
