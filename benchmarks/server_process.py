@@ -1,0 +1,145 @@
+"""A real server in a process of its own, on loopback, in a directory that goes with it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from benchmarks.measure import pin
+from benchmarks.resident import resident_bytes
+from holdfast import Client
+
+_START_S_MAX = 60.0
+_STOP_S_MAX = 20.0
+
+
+class ServerProcess:
+    """Starts with ``with``, or by `start`; ends, by its pid, with the block."""
+
+    def __init__(self, *, core: int | None, flags: tuple[str, ...] = ()) -> None:
+        """`core`: the one it is kept on; None: any. `flags` count from the next start on."""
+        self._core = core
+        self.flags = flags
+        self._process: subprocess.Popen[bytes] | None = None
+        self._directory: Path | None = None
+        self.target = ""
+
+    @property
+    def directory(self) -> Path:
+        """Where its journal lies."""
+        assert self._directory is not None
+        return self._directory
+
+    @property
+    def pid(self) -> int:
+        """Of the process that runs."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> float:
+        """Start it; returns the seconds until health says SERVING. Raises RuntimeError."""
+        if self._directory is None:
+            self._directory = Path(tempfile.mkdtemp(prefix="holdfast-bench-"))
+        self.target = f"127.0.0.1:{_free_port()}"
+        command = [
+            *(sys.executable, "-m", "benchmarks.serve"),
+            *("--listen", self.target, "--metrics-listen", "off", "--log-level", "warning"),
+            *("--data", str(self._directory), *self.flags),
+        ]
+        started = time.perf_counter()
+        # Where a core can be chosen, the child keeps the one it was started on.
+        with _on_core(self._core):
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE)
+        with Client(self.target) as client:
+            while True:
+                with contextlib.suppress(Exception):
+                    client.wait_until_serving(0.25)
+                    return time.perf_counter() - started
+                if self._process.poll() is not None:
+                    raise RuntimeError(f"the server left with {self._process.returncode}")
+                if time.perf_counter() - started > _START_S_MAX:
+                    raise RuntimeError(f"the server does not serve after {_START_S_MAX:.0f} s")
+
+    def kill(self) -> None:
+        """kill -9."""
+        assert self._process is not None
+        self._process.kill()
+        self._ended()
+
+    def stop(self) -> None:
+        """SIGTERM, and SIGKILL when it takes too long."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(_STOP_S_MAX)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+        self._ended()
+
+    def _ended(self) -> None:
+        assert self._process is not None
+        self._process.wait()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        self._process = None
+
+    def core_s(self) -> float | None:
+        """Processor time it has used in seconds; None where the system does not tell."""
+        stat = Path(f"/proc/{self.pid}/stat")
+        if not stat.exists():
+            return None
+        fields = stat.read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def resident_bytes(self) -> int:
+        """Its memory."""
+        return resident_bytes(self.pid)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            if self._process is not None:
+                # Its directory goes anyway: no need to wait for a last snapshot.
+                self.kill()
+        finally:
+            if self._directory is not None:
+                shutil.rmtree(self._directory, ignore_errors=True)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def _on_core(core: int | None):  # type: ignore[no-untyped-def]
+    """Start children on `core`: they inherit it."""
+    if core is None or not hasattr(os, "sched_getaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    pin(core)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
