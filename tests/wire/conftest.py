@@ -26,7 +26,15 @@ from holdfast.v1 import (
 )
 from server.config import Config
 from server.lifecycle import Server
+from server.transport.warmup import warm_up
 from tests.simulation.manual_clock import ManualClock
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Compile the kernels before the first test: no test's time is the compiler's."""
+    if any(item.get_closest_marker("wire") for item in session.items):
+        warm_up()
+
 
 ROOM = {
     "positions_max": 1 << 14,
