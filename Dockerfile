@@ -30,7 +30,7 @@ RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
 ENV NUMBA_CACHE_DIR=/var/cache/holdfast
 RUN find /opt/holdfast -name '*.py' -exec touch -d @1700000000 {} + \
  && /opt/holdfast/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/holdfast/lib \
- && /opt/holdfast/bin/python -m engine.warmup
+ && /opt/holdfast/bin/python -m server.transport.warmup
 
 FROM python:3.13-slim-bookworm
 LABEL org.opencontainers.image.title="holdfast" \

@@ -89,8 +89,8 @@ bench: setup ## Every benchmark; the last line is one JSON object
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 .PHONY: warm
-warm: setup ## Compile the engine's kernels now
-	$(BIN)/python -m engine.warmup
+warm: setup ## Compile every kernel now
+	$(BIN)/python -m server.transport.warmup
 
 .PHONY: wheel
 wheel: setup ## Build dist/holdfast-*.whl, stubs included
