@@ -275,7 +275,7 @@ def fill(
                     had = want
 
         left_of_line = max(np.int64(0), np.int64(had))
-        if problem == OK and had < want and used + 2 >= _TAKES_MAX:
+        if problem == OK and had < want and used + _TAKES_PER_STEP > _TAKES_MAX:
             problem = outcomes.TOO_MANY_TAKES
         if problem == OK and had < want:
             partial = header.fill_policy == commands.PARTIAL_QUANTITY or (
