@@ -52,8 +52,6 @@ _log = logs.get("lifecycle")
 
 # What a drain may still take once calls under way are through or cut.
 _EMPTY_QUEUE_S_MAX = 1.5
-# How often a drain looks whether all calls are through.
-_LOOK_S = 0.01
 
 
 class CannotStart(Exception):
@@ -83,17 +81,17 @@ class Server:
         self._before_serving = before_serving
         self._gateway = Gateway(make_clock(0))
         self._hub = WatchHub(watches_max=config.watches_max)
-        self._health = Health()
+        self._health = Health(self._gateway)
         self._ledger_metrics = LedgerMetrics(self._gateway, self._hub, self.metrics)
         self._grpc: grpc.aio.Server | None = None
         self._metrics_server: MetricsServer | None = None
         self._snapshots: Snapshots | None = None
         self._last_snapshot: SnapshotTaken | None = None
         self._stop_asked = asyncio.Event()
+        self._ending: asyncio.Task[None] | None = None
         self._grace_s = config.drain_ms_max / 1e3
         self._failed = ""
         self._start_ms = self._gateway.now_ms()
-        self._tasks: set[asyncio.Task[None]] = set()
 
     # --- What admin may ask (server.transport.services.admin.Operator) -------------------------
 
@@ -115,7 +113,8 @@ class Server:
     @property
     def open_calls(self) -> int:
         """Calls under way."""
-        return sum(stats.in_flight for stats in self.metrics.methods.values())
+        methods = self.metrics.methods.items()
+        return sum(stats.in_flight for name, stats in methods if name.startswith("holdfast."))
 
     @property
     def last_snapshot(self) -> SnapshotTaken | None:
@@ -194,7 +193,7 @@ class Server:
             )
         except CannotListen as fault:
             raise CannotStart(f"listen = {fault}") from fault
-        await self._health.set(False)
+        self._health.set(False)
         await made.start()
         self._grpc = made
         _log.info(
@@ -253,7 +252,7 @@ class Server:
             )
         self._before_serving()
         self._gateway.open(sequencer)
-        await self._health.set(True)
+        self._health.set(True)
         _log.info(
             "serving",
             journal=ledger.journal.place,
@@ -288,19 +287,12 @@ class Server:
             self._hub.wake_all()
         elif self._gateway.phase is Phase.SERVING:
             _log.error("ledger stopped serving", status=status.value, reason=reason)
-        self._background(
-            self._health.set(status is Status.SERVING and self._gateway.phase is Phase.SERVING)
-        )
+        self._health.set(status is Status.SERVING and self._gateway.phase is Phase.SERVING)
         if status is Status.STOPPED and self._gateway.phase is Phase.SERVING:
             # Nothing here can mend it: another process owns the journal, or it is damaged.
             self._failed = reason
             self._gateway.moved = True
             self._stop_asked.set()
-
-    def _background(self, work: object) -> None:
-        task = asyncio.ensure_future(work)  # type: ignore[call-overload]
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     def _on_snapshot(self, report: SnapshotReport) -> None:
         self._taken(report)
@@ -327,32 +319,24 @@ class Server:
         await self._stop_asked.wait()
 
     async def stop(self) -> None:
-        """Drain and end. May be called at any time, and twice."""
+        """Drain and end. May be called at any time, and more than once."""
+        if self._ending is None:
+            self._ending = asyncio.ensure_future(self._end())
+        await asyncio.shield(self._ending)
+
+    async def _end(self) -> None:
         gateway = self._gateway
-        if gateway.phase is Phase.STOPPED:
-            return
-        await self._health.set(False)
+        self._health.set(False)
         gateway.begin_drain()
         self._hub.wake_all()
         if self._grpc is not None:
             _log.info("draining", open_calls=self.open_calls, grace_s=self._grace_s)
-            await self._stop_listening(self._grpc)
+            await self._grpc.stop(self._grace_s)
         await self._close_ledger()
         if self._metrics_server is not None:
             await self._metrics_server.stop()
-        if self._tasks:
-            await asyncio.wait(list(self._tasks))
         gateway.phase = Phase.STOPPED
         _log.info("stopped", failed=self._failed or None)
-
-    async def _stop_listening(self, listener: grpc.aio.Server) -> None:
-        """No new calls; those under way finish within the grace, or are cut."""
-        stopping = asyncio.ensure_future(listener.stop(self._grace_s))
-        while not stopping.done() and self.open_calls:
-            await asyncio.wait({stopping}, timeout=_LOOK_S)
-        # What is left are watchers of health and the like: they would wait for ever.
-        await listener.stop(None)
-        await stopping
 
     async def _close_ledger(self) -> None:
         sequencer = self._gateway.sequencer

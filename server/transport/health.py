@@ -1,38 +1,94 @@
-"""grpc.health.v1: what load balancers and Kubernetes go by."""
+"""grpc.health.v1: what load balancers and Kubernetes go by.
+
+The library's own servicer keeps its watchers for ever, and a shutdown would wait for them until it
+cuts everyone. Here a watcher is told NOT_SERVING and let go when the server drains.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from collections.abc import AsyncIterator
 
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from google.rpc import status_pb2
+from grpc import StatusCode
+from grpc_health.v1 import health_pb2
 
-SERVICES = (
-    "holdfast.v1.ReservationService",
-    "holdfast.v1.AvailabilityService",
-    "holdfast.v1.InventoryService",
-    "holdfast.v1.NetworkService",
-    "holdfast.v1.AdminService",
+from server.application.gateway import Gateway, Phase
+from server.transport.calls import Call, Methods
+from server.transport.errors import Refusal, Refused
+
+SERVICE = "grpc.health.v1.Health"
+_SERVICES = frozenset(
+    {
+        "",
+        "holdfast.v1.ReservationService",
+        "holdfast.v1.AvailabilityService",
+        "holdfast.v1.InventoryService",
+        "holdfast.v1.NetworkService",
+        "holdfast.v1.AdminService",
+    }
 )
 
 
 class Health:
     """One status for the server as a whole and each of its services."""
 
-    def __init__(self) -> None:
-        self._servicer = health.aio.HealthServicer()
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._watchers: set[asyncio.Event] = set()
         self.is_serving = False
 
-    def add_to(self, server: Any) -> None:
-        """Offer the service."""
-        health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
-
-    async def set(self, serving: bool) -> None:
-        """SERVING or NOT_SERVING; watchers of the service are told."""
+    def set(self, serving: bool) -> None:
+        """SERVING or NOT_SERVING; watchers are told."""
         self.is_serving = serving
-        status = (
-            health_pb2.HealthCheckResponse.SERVING
-            if serving
-            else health_pb2.HealthCheckResponse.NOT_SERVING
-        )
-        for name in ("", *SERVICES):
-            await self._servicer.set(name, status)
+        for watcher in self._watchers:
+            watcher.set()
+
+    def register(self, methods: Methods) -> None:
+        """Offer the service."""
+        methods.unary("Check", health_pb2.HealthCheckRequest, self.check)
+        methods.server_stream("Watch", health_pb2.HealthCheckRequest, self.watch)
+
+    def _status(self) -> int:
+        if self.is_serving:
+            return health_pb2.HealthCheckResponse.SERVING
+        return health_pb2.HealthCheckResponse.NOT_SERVING
+
+    async def check(
+        self, request: health_pb2.HealthCheckRequest, call: Call
+    ) -> health_pb2.HealthCheckResponse:
+        """Check. NOT_FOUND for a service that is none of ours."""
+        if request.service not in _SERVICES:
+            raise Refused(_unknown(request.service))
+        return health_pb2.HealthCheckResponse(status=self._status())
+
+    async def watch(
+        self, request: health_pb2.HealthCheckRequest, call: Call
+    ) -> AsyncIterator[bytes]:
+        """Watch: the status now and at every change, until the server drains."""
+        known = request.service in _SERVICES
+        woken = asyncio.Event()
+        self._watchers.add(woken)
+        told = -1
+        try:
+            while True:
+                woken.clear()
+                status = self._status()
+                if not known:
+                    status = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+                if status != told:
+                    told = status
+                    reply = health_pb2.HealthCheckResponse(status=status)
+                    yield reply.SerializeToString(deterministic=True)
+                if self._gateway.phase not in (Phase.STARTING, Phase.SERVING):
+                    raise self._gateway.draining()
+                await woken.wait()
+        finally:
+            self._watchers.discard(woken)
+
+
+def _unknown(service: str) -> Refusal:
+    """NOT_FOUND as the health protocol wants it; the contract's reasons are not about this."""
+    code = StatusCode.NOT_FOUND
+    message = f"no such service: {service!r}"
+    return Refusal(code, 0, status_pb2.Status(code=code.value[0], message=message))

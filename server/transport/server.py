@@ -28,7 +28,7 @@ from server.application.watch import WatchHub
 from server.metrics import Metrics
 from server.transport.calls import Methods
 from server.transport.channel_nodes import ChannelNodes
-from server.transport.health import Health
+from server.transport.health import SERVICE, Health
 from server.transport.ledger_view import LedgerView
 from server.transport.node_rows import NodeRows
 from server.transport.services.admin import AdminService, Operator
@@ -101,7 +101,9 @@ def build(
     )
     for handler in _handlers(listener, gateway, hub, metrics, operator):
         server.add_generic_rpc_handlers((handler,))
-    health.add_to(server)
+    checks = Methods(SERVICE, gateway, metrics, log_requests=False)
+    health.register(checks)
+    server.add_generic_rpc_handlers((checks.generic_handler(),))
     if listener.channelz:
         channelz.add_channelz_servicer(server)
     if listener.reflection:

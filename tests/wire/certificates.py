@@ -1,4 +1,4 @@
-"""Certificates for tests: an authority, and what it signs. Elliptic curves, made in milliseconds."""
+"""Certificates for tests: an authority, and what it signs."""
 
 from __future__ import annotations
 

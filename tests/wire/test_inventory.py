@@ -252,6 +252,29 @@ async def test_capacities_fences_and_limits(wire: Wire):
     await wire.verify()
 
 
+async def test_a_days_capacity_is_the_nodes_own_where_none_was_set(wire: Wire):
+    node = network.Node(node="berlin", pick_capacity_per_day=2)
+    await wire.network.UpsertNode(network.UpsertNodeRequest(node=node))
+    request = create(("pear", "berlin", 1), request_id="r1")
+    day = types_pb2.NodeCapacity(node="berlin", date="2026-03-02")
+    request.capacity_takes.add(node_capacity=day, quantity=2)
+    held = await wire.reservations.CreateReservation(request)
+    assert held.reservation.capacity_takes[0].quantity == 2
+    assert await wire.reservations.CreateReservation(request) == held
+    bulk = reservations.BulkCreateReservationsRequest(requests=[request])
+    bulk.requests[0].request_id = ""
+    bulk.requests.add().CopyFrom(bulk.requests[0])
+    bulk.requests[1].capacity_takes[0].node_capacity.date = "2026-03-03"
+    results = (await wire.reservations.BulkCreateReservations(bulk)).results
+    assert [result.reason for result in results] == [Reason.ERROR_REASON_CAPACITY_EXHAUSTED, 0]
+    listed = await wire.inventory.ListCapacities(messages.ListCapacitiesRequest())
+    assert [(c.node_capacity.date, c.quantity, c.held) for c in listed.capacities] == [
+        ("2026-03-02", 2, 2),
+        ("2026-03-03", 2, 2),
+    ]
+    await wire.verify()
+
+
 async def test_lists_of_positions_by_sku_and_node(wire: Wire):
     async def listed(**fields: Any) -> list[tuple[str, str]]:
         found, request = [], messages.ListInventoryPositionsRequest(page_size=1, **fields)

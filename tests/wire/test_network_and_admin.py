@@ -279,7 +279,9 @@ async def test_drain_ends_the_server_as_a_signal_does(wire: Wire):
     await wire.server.until_stop_asked()
     stopping = asyncio.create_task(wire.server.stop())
     assert (await statuses.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
-    statuses.cancel()
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await statuses.read()
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
     await stopping
     assert wire.server.failure == ""
 
@@ -292,6 +294,12 @@ async def test_health_names_every_service(wire: Wire):
     for name in ("", "holdfast.v1.ReservationService", "holdfast.v1.AdminService"):
         reply = await health.Check(health_pb2.HealthCheckRequest(service=name))
         assert reply.status == health_pb2.HealthCheckResponse.SERVING
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await health.Check(health_pb2.HealthCheckRequest(service="else"))
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+    unknown = health.Watch(health_pb2.HealthCheckRequest(service="else"))
+    assert (await unknown.read()).status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+    unknown.cancel()
 
 
 async def test_reflection_and_channelz_are_there_when_switched_on(tmp_path: Any, wire: Wire):

@@ -20,9 +20,7 @@ from tests.wire.conftest import ROOM, Wire, create
 pytestmark = pytest.mark.wire
 
 
-def channel(
-    port: int, authority: Authority, caller: Pair | None = None
-) -> grpc.aio.Channel:
+def channel(port: int, authority: Authority, caller: Pair | None = None) -> grpc.aio.Channel:
     credentials = grpc.ssl_channel_credentials(
         authority.certificate,
         caller.key if caller is not None else None,
@@ -173,7 +171,7 @@ async def test_files_that_do_not_fit_are_refused_at_the_start(
         key.write_bytes(authority.server().key)
     else:
         certificate.write_bytes(b"" if wrong == "empty" else b"-----BEGIN nonsense")
-    with pytest.raises(CertificateRefused, match="server.pem"):
+    with pytest.raises(CertificateRefused, match=r"server\.pem"):
         Certificates(certificate, key, None)
     server = Server(
         Config(
@@ -185,7 +183,7 @@ async def test_files_that_do_not_fit_are_refused_at_the_start(
             **ROOM,
         )
     )
-    with pytest.raises(CannotStart, match="server.pem"):
+    with pytest.raises(CannotStart, match=r"server\.pem"):
         await server.start()
 
 

@@ -22,6 +22,7 @@ from holdfast.v1 import types_pb2
 from server.metrics import Metrics
 from server.transport import render, shortages
 from server.transport.calls import Call, Methods
+from server.transport.capacity_defaults import add_defaults
 from server.transport.channel_nodes import ChannelNodes
 from server.transport.codec import reservations as codec
 from server.transport.columns import Columns
@@ -41,7 +42,7 @@ _SLOW_IN_A_ROW = 64
 
 @dataclass(frozen=True, slots=True)
 class _One:
-    """A request read by protobuf, and its columns."""
+    """A request read by protobuf, and its columns; it is the last of their commands."""
 
     request: messages.CreateReservationRequest
     batch: CommandBatch
@@ -114,10 +115,12 @@ class BulkCreate:
         columns, check = Columns(), Checker(now_ms)
         try:
             request = read(messages.CreateReservationRequest, raw)
+            state = self._view.state
+            before = add_defaults(columns, state, request.capacity_takes, call.caller.text)
             codec.create(columns, check, request, call.caller.text, path=f"requests[{index}].")
             check.refuse()
             batch = columns.batch()
-            self._channels.check(batch.headers, [request])
+            self._channels.check(batch.headers[before:], [request])
         except Refused as refused:
             return refused.refusal, False
         return _One(request, batch), request.durability == types_pb2.DURABILITY_MEMORY
@@ -142,7 +145,7 @@ class BulkCreate:
                 encoded, revision = encode_results(part, rows, details, seed)
                 out.append(encoded)
             else:
-                result = result_of(part.request, rows[0], details, seed)
+                result = result_of(part.request, rows[-1], details, seed)
                 out.append(framed(result.SerializeToString(deterministic=True)))
                 revision = result.revision
             last = max(last, revision)

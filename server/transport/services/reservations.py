@@ -18,6 +18,7 @@ from server.application.piece_queue import EXTEND, RESERVE, SETTLE
 from server.metrics import Metrics
 from server.transport import refusals, render, scan, shortages
 from server.transport.calls import Call, Methods
+from server.transport.capacity_defaults import add_defaults
 from server.transport.channel_nodes import ChannelNodes
 from server.transport.codec import reservations as codec
 from server.transport.columns import Columns, name_key
@@ -129,16 +130,17 @@ class ReservationService:
         """CreateReservation from a message."""
         gateway = self._view.gateway
         columns, check = Columns(), Checker(gateway.now_ms())
+        before = add_defaults(columns, gateway.state, request.capacity_takes, call.caller.text)
         codec.create(columns, check, request, call.caller.text)
         check.refuse()
         batch = columns.batch()
-        self._channels.check(batch.headers, [request])
+        self._channels.check(batch.headers[before:], [request])
         answer = await gateway.submit(
             batch,
             remaining_s=call.remaining_s(),
             memory_only=request.durability == types_pb2.DURABILITY_MEMORY,
         )
-        return self._created(request, answer)
+        return self._created(request, without_first(answer, before))
 
     def _created(
         self, request: messages.CreateReservationRequest, answer: Outcomes
@@ -174,10 +176,12 @@ class ReservationService:
         """BatchCreateReservations: all of them or none."""
         gateway = self._view.gateway
         columns, check = Columns(), Checker(gateway.now_ms())
+        takes = [take for item in request.requests for take in item.capacity_takes]
+        before = add_defaults(columns, gateway.state, takes, call.caller.text)
         codec.batch_create(columns, check, request, call.caller.text)
         check.refuse()
         batch = columns.batch()
-        self._channels.check(batch.headers, request.requests)
+        self._channels.check(batch.headers[before:], request.requests)
         answer = await gateway.submit(
             batch,
             remaining_s=call.remaining_s(),
@@ -185,6 +189,7 @@ class ReservationService:
                 item.durability == types_pb2.DURABILITY_MEMORY for item in request.requests
             ),
         )
+        answer = without_first(answer, before)
         ends = np.cumsum(answer.rows["detail_count"])
         parts = np.split(answer.details, ends[:-1])
         refused = [
@@ -352,6 +357,11 @@ class ReservationService:
         )
         await self._view.gateway.durable()
         return reply
+
+
+def without_first(answer: Outcomes, commands_before: int) -> Outcomes:
+    """The answer without that of the first commands, which have no details."""
+    return answer._replace(rows=answer.rows[commands_before:]) if commands_before else answer
 
 
 def request_lines(
