@@ -357,7 +357,8 @@ def apply_columns(
     a first command below 0 starts the batch.
 
     Stops early when the details left might not suffice for the next command or atomic group, or at
-    a command that is not the kernel's (documents); the cursor then says where.
+    a command that is not the kernel's (DELETE_DOCUMENT); the cursor then says where. Documents put
+    are counted in the cursor: keeping their bytes is the caller's.
     """
     meta = st.meta[0]
     if cursor[0] < 0:
@@ -368,7 +369,7 @@ def apply_columns(
     at = cursor[3]
     warm = i
     while i < headers.shape[0]:
-        if headers[i].kind >= commands.PUT_DOCUMENT:
+        if headers[i].kind == commands.DELETE_DOCUMENT:
             break
         if i >= warm:
             warm = _draw_near(st, headers, lines, i, first)
@@ -423,6 +424,8 @@ def apply_columns(
                 )
                 meta.revision += 1
                 outcome.revision = meta.revision
+                if header.kind == commands.PUT_DOCUMENT:
+                    cursor[5] += 1
                 if group > 1 and outcome.code != OK:
                     refused = True
                     _abort_group(st, headers, out, group_first, j)

@@ -18,11 +18,41 @@ from engine.outcomes import DETAIL
 from engine.requests import find_request, fingerprint_of, recall, remember
 from engine.state import State
 
+# Texts of a header that come before those of its lines.
+_TEXTS_BEFORE = ("reservation_bytes", "owner_bytes", "actor_bytes", "reference_bytes")
 
-def apply_document(
+
+def keep_documents(
+    state: State, batch: CommandBatch, rows: NDArray[np.void], first: int, stop: int
+) -> None:
+    """Keep what the PUT_DOCUMENTs among commands [first, stop) brought: the kernel has answered
+    them. A replay brings nothing new. O(bytes of the batch)."""
+    headers = batch.headers
+    new = (headers["kind"] == commands.PUT_DOCUMENT) & (rows["code"] == outcomes.OK)
+    new &= (rows["flags"] & outcomes.REPLAYED) == 0
+    puts = np.flatnonzero(new[first:stop]) + first
+    ends = np.cumsum(headers["text_bytes"], dtype=np.int64)
+    lines = np.cumsum(headers["line_count"], dtype=np.int64) - headers["line_count"]
+    names = ends - headers["text_bytes"]
+    for field in _TEXTS_BEFORE:
+        names += headers[field]
+    bodies = names[puts] + batch.lines["text_bytes"][lines[puts]]
+    text = batch.text.tobytes()
+    for kind, name, body, end, revision in zip(
+        headers["amount"][puts].tolist(),
+        names[puts].tolist(),
+        bodies.tolist(),
+        ends[puts].tolist(),
+        rows["revision"][puts].tolist(),
+        strict=True,
+    ):
+        state.documents[kind, text[name:body].decode()] = (text[body:end], revision)
+
+
+def delete_document(
     state: State, batch: CommandBatch, cursor: NDArray[np.int64], rows: NDArray[np.void]
 ) -> None:
-    """Apply the document command at the cursor and move the cursor past it; it has no details."""
+    """Apply the DELETE_DOCUMENT at the cursor and move the cursor past it; it has no details."""
     at, first, text_at = (int(value) for value in cursor[:3])
     header = batch.headers[at]
     st = state.tables
@@ -40,7 +70,11 @@ def apply_document(
     if known >= 0:
         recall(st, known, np.uint64(fingerprint), answer, details, 0)
     else:
-        _change(state, batch, at, first, text_at, answer)
+        start = text_at + sum(int(header[field]) for field in _TEXTS_BEFORE)
+        stop = start + int(batch.lines[first]["text_bytes"])
+        name = batch.text[start:stop].tobytes().decode()
+        if state.documents.pop((int(header["amount"]), name), None) is None:
+            answer["code"] = outcomes.DOCUMENT_NOT_FOUND
         state.meta["revision"][0] += 1
         answer["revision"] = state.revision
         if keyed:
@@ -49,22 +83,3 @@ def apply_document(
     cursor[0] += 1
     cursor[1] += int(header["line_count"])
     cursor[2] += int(header["text_bytes"])
-
-
-def _change(
-    state: State, batch: CommandBatch, at: int, first: int, text_at: int, answer: Any
-) -> None:
-    header = batch.headers[at]
-    start = text_at + sum(
-        int(header[name])
-        for name in ("reservation_bytes", "owner_bytes", "actor_bytes", "reference_bytes")
-    )
-    middle = start + int(batch.lines[first]["text_bytes"])
-    stop = text_at + int(header["text_bytes"])
-    key = (int(header["amount"]), batch.text[start:middle].tobytes().decode())
-    if int(header["kind"]) == commands.PUT_DOCUMENT:
-        state.documents[key] = (batch.text[middle:stop].tobytes(), state.revision + 1)
-    elif key in state.documents:
-        del state.documents[key]
-    else:
-        answer["code"] = outcomes.DOCUMENT_NOT_FOUND

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from engine import commands
 from engine.apply import DETAILS_PER_COMMAND, apply_columns
 from engine.commands import CommandBatch
-from engine.documents import apply_document
+from engine.documents import delete_document, keep_documents
 from engine.outcomes import DETAIL, OUTCOME, Outcomes
 from engine.state import State
 
@@ -37,13 +37,16 @@ def apply(state: State, now_ms: int, batch: CommandBatch) -> Outcomes:
     while True:
         apply_columns(state.tables, now_ms, headers, batch.lines, batch.text, cursor, rows, details)
         before = done
-        done, _, _, written, changed = cursor.tolist()
+        done, _, _, written, changed, documents = cursor.tolist()
         chunks.append(bytearray(details.view(np.uint8).data[: written * _DETAIL_BYTES]))
+        if documents:
+            keep_documents(state, batch, rows, before, done)
+            cursor[5] = 0
         if done == count:
             break
         cursor[3] = 0
-        if headers["kind"][done] >= commands.PUT_DOCUMENT:
-            apply_document(state, batch, cursor, rows)
+        if headers["kind"][done] == commands.DELETE_DOCUMENT:
+            delete_document(state, batch, cursor, rows)
             done += 1
         elif done == before:
             # A command, or an atomic group, that needs more room for its details than is kept.

@@ -138,7 +138,7 @@ class State:
         self.documents: dict[tuple[int, str], tuple[bytes, int]] = {}
         self.tables = Tables(arrays)
         # Room for one call's bookkeeping, so that a single command allocates next to nothing.
-        self.cursor = np.zeros(5, np.int64)
+        self.cursor = np.zeros(6, np.int64)
         self.details = np.empty(DETAILS_HELD, outcomes.DETAIL)
 
     @staticmethod
