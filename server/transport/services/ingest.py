@@ -196,7 +196,7 @@ class _Rows:
         chunk = self._chunk
         count = len(chunk.skus)
         sku_keys = chunk.skus["key"].copy()
-        nodes = chunk.nodes if len(chunk.nodes) == count else np.resize(chunk.nodes, count)
+        nodes = chunk.nodes if len(chunk.nodes) == count else np.repeat(chunk.nodes, count)
         node_keys = nodes["key"].copy()
         times_ms = np.zeros(count, np.int64)
         if len(chunk.times_ms):
