@@ -55,6 +55,7 @@ class Expected:
 class Ledger:
     """The state, and everything worth complaining about that was noticed on the way."""
 
+    ledger_seed: int = 0
     revision: int = 0
     now_ms: int = 0
     stock: dict[Place, Stock] = field(default_factory=dict)
@@ -124,7 +125,7 @@ class Ledger:
         expire_ms = self.now_ms + int(header["ttl_ms"])
         key = reservation
         if key == (0, 0):
-            key = wide_key_of(made_id(self.now_ms, self.revision).encode())
+            key = wide_key_of(made_id(self.now_ms, self.revision, self.ledger_seed).encode())
         self.reservations[key] = Reservation(outcomes.HELD, expire_ms, takes)
         return Expected(
             self.revision,

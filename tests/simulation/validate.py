@@ -25,10 +25,10 @@ _TOLD_QUANTITIES = (outcomes.TAKE, outcomes.SHORTAGE)
 
 def validate(disk: MemoryDisk, live: State, history: History) -> list[str]:
     """Everything that is wrong, each line beginning with what kind of wrong; empty when right."""
-    model = Ledger()
     findings: list[str] = []
     balances_at: dict[int, dict[Key, tuple[int, int, int]]] = {0: {}}
     genesis = Genesis.from_bytes(disk.genesis, place="memory")
+    model = Ledger(ledger_seed=genesis.ledger_seed)
     replayed = State.create(CAPACITY, ledger_seed=genesis.ledger_seed)
     cursor = genesis.beginning
     for buffer in (*disk.trimmed, *disk.records):
