@@ -51,9 +51,7 @@ def test_state_hash(benchmark: Any, state: State) -> None:
 
 def test_restore(benchmark: Any, state: State) -> None:
     sections = state.sections()
-    again = benchmark.pedantic(
-        lambda: State.restore(state.capacity, sections), rounds=5, warmup_rounds=1
-    )
+    again = benchmark.pedantic(lambda: State.restore(sections), rounds=5, warmup_rounds=1)
     assert state_hash(again) == state_hash(state)
 
 

@@ -54,6 +54,7 @@ DEFINE_GROUP = 22
 SET_NODE_FROZEN = 23
 PUT_DOCUMENT = 24
 DELETE_DOCUMENT = 25
+RESIZE = 26
 
 KIND_NAMES = {
     value: name
@@ -66,6 +67,7 @@ REPLACE_OWNER_HOLDS = 1
 PER_LINE = 2  # lines apply one by one; a bad line is reported and the good ones land
 FINAL = 4  # RECEIVE_SUPPLY: nothing more of this supply will come
 UNLIMITED = 8  # SET_PURCHASE_LIMIT: no limit any more
+TELL_BALANCES = 16  # answer with the balances of what changed: BALANCE details
 
 # header.fill_policy
 ALL_OR_NONE = 1

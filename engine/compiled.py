@@ -2,11 +2,13 @@
 
 numba's cache notices a change in a function's own file but not in the files it calls into, so a
 stale kernel could outlive an upgrade. Compiled code is therefore kept under a folder named after
-a digest of all of the engine's sources: another source, another folder.
+a digest of the sources a kernel may call into: the engine's own, and the kernels of its folder.
+Another source, another folder.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
@@ -18,17 +20,22 @@ Integer = Any
 """A whole number in a kernel: ``int`` as written, 64 bits wide as compiled."""
 
 
-def _sources_digest() -> str:
-    digest = hashlib.blake2b(digest_size=8)
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(path.name.encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
 _CONFIG: Any = numba.config
 _BASE = Path(_CONFIG.CACHE_DIR or Path.home() / ".cache" / "holdfast")
-_CONFIG.CACHE_DIR = str(_BASE / _sources_digest())
+_ENGINE = Path(__file__).parent
+
+
+@functools.cache
+def _digest_of(folder: Path) -> str:
+    """Digest of the kernels that those of `folder` may call."""
+    digest = hashlib.blake2b(digest_size=8)
+    own = [] if folder == _ENGINE else sorted(folder.glob("*.py"))
+    for path in sorted(_ENGINE.glob("*.py")) + own:
+        source = path.read_bytes()
+        if path.parent == _ENGINE or b"@kernel" in source:
+            digest.update(path.name.encode())
+            digest.update(source)
+    return digest.hexdigest()
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -37,5 +44,6 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     Kernels allocate nothing, so numba's reference counting is left out (`_nrt`).
     """
     njit: Any = numba.njit
+    _CONFIG.CACHE_DIR = str(_BASE / _digest_of(Path(function.__code__.co_filename).parent))
     compiled: Callable[..., Any] = njit(cache=True, error_model="numpy", _nrt=False)(function)
     return compiled

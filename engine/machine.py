@@ -14,6 +14,7 @@ from engine.apply import DETAILS_PER_COMMAND, apply_columns
 from engine.commands import CommandBatch
 from engine.documents import delete_document, keep_documents
 from engine.outcomes import DETAIL, OUTCOME, Outcomes
+from engine.resize import apply_resize
 from engine.state import State
 
 _OUTCOME_BYTES = OUTCOME.itemsize
@@ -30,7 +31,7 @@ def apply(state: State, now_ms: int, batch: CommandBatch) -> Outcomes:
     count = len(headers)
     rows = _records(OUTCOME, bytearray(count * _OUTCOME_BYTES))
     cursor = state.cursor
-    details = state.details
+    details, details_bytes = state.details, state.details_bytes
     cursor[0] = -1  # a new batch: the kernel starts it
     chunks: list[bytearray] = []
     done = 0
@@ -38,7 +39,7 @@ def apply(state: State, now_ms: int, batch: CommandBatch) -> Outcomes:
         apply_columns(state.tables, now_ms, headers, batch.lines, batch.text, cursor, rows, details)
         before = done
         done, _, _, written, changed, documents = cursor.tolist()
-        chunks.append(bytearray(details.view(np.uint8).data[: written * _DETAIL_BYTES]))
+        chunks.append(bytearray(details_bytes[: written * _DETAIL_BYTES]))
         if documents:
             keep_documents(state, batch, rows, before, done)
             cursor[5] = 0
@@ -48,11 +49,15 @@ def apply(state: State, now_ms: int, batch: CommandBatch) -> Outcomes:
         if headers["kind"][done] == commands.DELETE_DOCUMENT:
             delete_document(state, batch, cursor, rows)
             done += 1
+        elif headers["kind"][done] == commands.RESIZE:
+            apply_resize(state, batch, cursor, rows)
+            done += 1
         elif done == before:
             # A command, or an atomic group, that needs more room for its details than is kept.
             details = np.empty(
                 len(details) + 2 * len(batch.lines) + DETAILS_PER_COMMAND * count, DETAIL
             )
+            details_bytes = details.view(np.uint8).data
     return Outcomes(
         rows,
         _records(DETAIL, chunks[0] if len(chunks) == 1 else bytearray().join(chunks)),

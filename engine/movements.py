@@ -32,7 +32,8 @@ def record(
     meta = st.meta[0]
     slot = meta.movement_next & (st.movements.shape[0] - 1)
     movement = st.movements[slot]
-    if meta.movement_next >= st.movements.shape[0]:
+    if meta.movement_next - meta.movement_oldest >= st.movements.shape[0]:
+        meta.movement_oldest += 1
         forgotten = st.positions[movement.position]
         st.withheld[movement.position].movement_base += movement.delta
         if forgotten.movement == slot:
@@ -86,7 +87,7 @@ def net_since(st: Any, row: int, as_of_ms: int) -> tuple[Integer, bool]:
         if movement.time_ms <= as_of_ms:
             return net, True
         slot = before(st, slot)
-    written = st.meta[0].movement_next
-    if written <= st.movements.shape[0]:
+    oldest = st.meta[0].movement_oldest
+    if oldest == 0:
         return net, True
-    return net, st.movements[written & (st.movements.shape[0] - 1)].time_ms <= as_of_ms
+    return net, st.movements[oldest & (st.movements.shape[0] - 1)].time_ms <= as_of_ms

@@ -4,23 +4,23 @@
 anything.
 
 Invariants (checked by `engine.invariants`)
-1. Arrays are never reallocated, so a view taken once stays valid.
-2. The used part of every table, `meta` included, is all there is: `restore(sections())` gives a
-   state with the same hash and the same future.
+1. Arrays are never reallocated but by `resize`, which a server does before it serves; a view taken
+   once stays valid.
+2. The used part of every table, `meta` and the tables' sizes included, is all there is:
+   `restore(sections())` gives a state with the same hash and the same future.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine import commands, limits, outcomes, tables
-from engine.ids import ID_BYTES
 from engine.view import Tables
 
 _ID_BYTES_MAX = 64
@@ -52,6 +52,12 @@ class Capacity:
                 raise ValueError(f"capacity.{name} is {rows}: a power of two from 16 on is needed")
 
     @staticmethod
+    def first() -> Capacity:
+        """What every ledger begins with, before its first RESIZE: it must never change, as old
+        journals begin with it too."""
+        return Capacity.small()
+
+    @staticmethod
     def small() -> Capacity:
         """Room enough for a test, small enough to fill."""
         return Capacity(
@@ -73,7 +79,8 @@ def _slots(rows: int) -> int:
     return 1 << max(4, (rows + rows // 2 - 1).bit_length())
 
 
-def _allocate(capacity: Capacity) -> dict[str, NDArray[Any]]:
+def allocate(capacity: Capacity) -> dict[str, NDArray[Any]]:
+    """Empty tables of these sizes, by name."""
     c = capacity
     shape: list[tuple[str, Any, Any]] = [
         ("meta", 1, tables.META),
@@ -104,10 +111,19 @@ def _allocate(capacity: Capacity) -> dict[str, NDArray[Any]]:
         ("header", 1, commands.HEADER),
         ("line_rows", limits.rows_per_ingest_chunk_max, np.int32),
         ("line_moves", limits.rows_per_ingest_chunk_max, np.int64),
-        ("made_id", ID_BYTES, np.uint8),
         ("scratch", SCRATCH_MAX, tables.SCRATCH),
     ]
     return {name: _zeros(size, np.dtype(dtype)) for name, size, dtype in shape}
+
+
+def _saved_capacity(numbers: NDArray[Any] | None) -> Capacity:
+    names = [field.name for field in fields(Capacity)]
+    if numbers is None or len(numbers) != len(names):
+        raise ValueError(
+            f"snapshot section 'capacity' has {0 if numbers is None else len(numbers)} rows, "
+            f"this version has {len(names)} tables"
+        )
+    return Capacity(**dict(zip(names, numbers.tolist(), strict=True)))
 
 
 def _zeros(shape: int | tuple[int, int], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -123,6 +139,14 @@ class State:
     """One ledger: its arrays by name, and its documents."""
 
     def __init__(self, capacity: Capacity, arrays: dict[str, NDArray[Any]]) -> None:
+        self._own(capacity, arrays)
+        self.documents: dict[tuple[int, str], tuple[bytes, int]] = {}
+        # Room for one call's bookkeeping, so that a single command allocates next to nothing.
+        self.cursor = np.zeros(6, np.int64)
+        self.details = np.empty(DETAILS_HELD, outcomes.DETAIL)
+        self.details_bytes = self.details.view(np.uint8).data
+
+    def _own(self, capacity: Capacity, arrays: dict[str, NDArray[Any]]) -> None:
         self.capacity = capacity
         self.arrays = arrays
         self.meta = arrays["meta"]
@@ -135,17 +159,13 @@ class State:
         self.takes = arrays["takes"]
         self.movements = arrays["movements"]
         self.changed = arrays["changed"]
-        self.documents: dict[tuple[int, str], tuple[bytes, int]] = {}
         self.tables = Tables(arrays)
-        # Room for one call's bookkeeping, so that a single command allocates next to nothing.
-        self.cursor = np.zeros(6, np.int64)
-        self.details = np.empty(DETAILS_HELD, outcomes.DETAIL)
 
     @staticmethod
     def create(capacity: Capacity | None = None, *, ledger_seed: int = 0) -> State:
         """An empty ledger. `ledger_seed` keeps the ids made by two ledgers apart."""
         capacity = capacity or Capacity()
-        arrays = _allocate(capacity)
+        arrays = allocate(capacity)
         meta = arrays["meta"][0]
         meta["ledger_seed"] = ledger_seed
         for name in (
@@ -170,7 +190,7 @@ class State:
         """Ledger time in milliseconds; never goes back."""
         return int(self.meta["now_ms"][0])
 
-    def _used(self) -> dict[str, int]:
+    def used_rows(self) -> dict[str, int]:
         """Rows (from the first) of each table that hold something."""
         meta = self.meta[0]
         c = self.capacity
@@ -200,27 +220,24 @@ class State:
         Indices are not among them: they are rebuilt, and their layout is no part of the state.
         """
         sections: list[tuple[str, NDArray[Any]]] = [
-            (name, self.arrays[name][:rows]) for name, rows in self._used().items()
+            ("capacity", np.array(astuple(self.capacity), np.int64))
         ]
+        sections += [(name, self.arrays[name][:rows]) for name, rows in self.used_rows().items()]
         sections.append(("documents", self._documents_to_bytes()))
         return sections
 
     @staticmethod
-    def restore(capacity: Capacity, sections: Iterable[tuple[str, NDArray[Any]]]) -> State:
-        """The state whose `sections` these are.
+    def restore(sections: Iterable[tuple[str, NDArray[Any]]]) -> State:
+        """The state whose `sections` these are, with the table sizes it had.
 
-        Raises ValueError when a section is unknown, missing, or larger than `capacity`, or when
-        a table that wraps around was saved with another capacity.
+        Raises ValueError when a section is unknown, missing, or not as large as its account says.
         """
         from engine.reindex import rebuild_indices
 
-        state = State.create(capacity)
-        saved_rows: dict[str, int] = {}
-        for name, rows in sections:
-            saved_rows[name] = len(rows)
-            if name == "documents":
-                state._documents_from_bytes(rows.tobytes())
-                continue
+        saved = dict(sections)
+        state = State.create(_saved_capacity(saved.pop("capacity", None)))
+        state._documents_from_bytes(saved.pop("documents", np.zeros(0, np.uint8)).tobytes())
+        for name, rows in saved.items():
             if name not in state.arrays:
                 raise ValueError(f"snapshot section {name!r} is unknown to this version")
             table = state.arrays[name]
@@ -231,27 +248,22 @@ class State:
                     f"snapshot section {name!r} has {len(rows)} rows, capacity is {len(table)}"
                 )
             table[: len(rows)] = rows.reshape((len(rows), *table.shape[1:]))
-        missing = set(state._used()) - set(saved_rows)
+        used = state.used_rows()
+        missing = set(used) - set(saved)
         if missing:
             raise ValueError(f"snapshot lacks the sections {sorted(missing)}")
-        for name, written in (
-            ("movements", "movement_next"),
-            ("requests", "request_next"),
-            ("reply_details", "detail_next"),
-        ):
-            if state.meta[written][0] > saved_rows[name] != len(state.arrays[name]):
+        for name, rows_used in used.items():
+            if rows_used != len(saved[name]):
                 raise ValueError(
-                    f"snapshot section {name!r} wraps at {saved_rows[name]} rows; "
-                    f"start with that capacity, not {len(state.arrays[name])}"
-                )
-        for name, rows_used in state._used().items():
-            if rows_used != saved_rows[name]:
-                raise ValueError(
-                    f"snapshot section {name!r} has {saved_rows[name]} rows, "
+                    f"snapshot section {name!r} has {len(saved[name])} rows, "
                     f"{rows_used} are in use by its account"
                 )
         rebuild_indices(state.tables)
         return state
+
+    def resize(self, capacity: Capacity, arrays: dict[str, NDArray[Any]]) -> None:
+        """Go on with these arrays, filled as `engine.resize` does it; views taken are void."""
+        self._own(capacity, arrays)
 
     def _documents_to_bytes(self) -> NDArray[np.uint8]:
         parts = []

@@ -81,6 +81,7 @@ META = np.dtype(
             "take_count",
             "heap_count",
             "movement_next",  # movements ever written
+            "movement_oldest",  # the first of them that is still kept
             "request_next",  # requests ever remembered
             "request_oldest",
             "detail_next",  # reply details ever written
@@ -92,12 +93,12 @@ META = np.dtype(
             "expiry_lag_ms",  # of the hold released last: released at - due at
             "shortage_count",  # refusals for lack of stock
             "reference_bytes",  # of the running command, in `reference`
-            "drawn_near",  # of no meaning: see `engine.apply`
             "pinned",  # a reservation the running command works on: it is not evicted
             "superseded",  # head of the chain of holds the running atomic group replaces
             "group_revision",  # revision before the running atomic group
             "group_left",  # requests of it still to come
             "short_units",  # units promised beyond on_hand, found by counts
+            "holds_told",  # holds cancelled that the running command's answer names
         )
     ]
 )

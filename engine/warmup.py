@@ -65,7 +65,7 @@ def warm_up() -> State:
     supply_row(state, "warm")
     list(movements_of(state, row))
     list(owned_by(state, "warm"))
-    broken = check(State.restore(state.capacity, state.sections()))
+    broken = check(State.restore(state.sections()))
     if broken:
         raise RuntimeError(f"the ledger is not sound after its warm-up: {broken}")
     state_hash(state)

@@ -237,7 +237,6 @@ class Server:
         self._snapshots = Snapshots(
             sequencer,
             journal_url=self.config.journal_url,
-            capacity=self.config.capacity,
             every_commands=self.config.snapshot_commands,
             recovered=report,  # type: ignore[arg-type]
             on_snapshot=self._on_snapshot,

@@ -185,7 +185,7 @@ class Ledger:
     def restored(self) -> Ledger:
         """A ledger restored from this one's snapshot. Its history is empty."""
         copy = Ledger(self.capacity, now_ms=self.now_ms, checked=self.checked)
-        copy.state = State.restore(self.capacity, self.state.sections())
+        copy.state = State.restore(self.state.sections())
         return copy
 
     def hash(self) -> bytes:

@@ -131,13 +131,12 @@ async def history(
     journal: Journal,
     asked: Wanted,
     *,
-    capacity: Capacity | None = None,
     from_revision: int = 0,
     to_revision: int | None = None,
 ) -> AsyncIterator[Event]:
     """The events that are asked for, in order. O(journal): all of it is replayed."""
     names = Names()
-    start = await _begin(journal, capacity or Capacity())
+    start = await _begin(journal)
     async for record in _records(journal, start.cursor):
         if to_revision is not None and record.first_revision > to_revision:
             return
@@ -159,11 +158,10 @@ async def history(
 async def verify(
     journal: Journal,
     *,
-    capacity: Capacity | None = None,
     on_record: Callable[[JournalRecord], None] | None = None,
 ) -> Verdict:
     """Read and replay everything there is; faults are in the verdict, not raised."""
-    start = await _begin(journal, capacity or Capacity())
+    start = await _begin(journal)
     verdict = Verdict(place=journal.place, begins_at=start.name)
     saved = {name.record_id: name for name in await journal.snapshots.list()}
     last = start.cursor.record_id
@@ -195,7 +193,6 @@ async def replay_to(
     journal: Journal,
     revision: int | None,
     *,
-    capacity: Capacity | None = None,
     sku: str = "",
     node: str = "",
     reservation: str = "",
@@ -204,7 +201,7 @@ async def replay_to(
 
     An atomic batch of requests is one step: a revision within it means before all of it.
     """
-    start = await _begin(journal, capacity or Capacity())
+    start = await _begin(journal)
     state = start.state
     if revision is not None and revision < state.revision:
         raise JournalRefused(
@@ -259,7 +256,7 @@ class _Start:
     name: str
 
 
-async def _begin(journal: Journal, capacity: Capacity) -> _Start:
+async def _begin(journal: Journal) -> _Start:
     """The first record, or the oldest snapshot where the beginning is trimmed."""
     beginning = journal.genesis.beginning
     try:
@@ -267,7 +264,7 @@ async def _begin(journal: Journal, capacity: Capacity) -> _Start:
     except JournalGap as gap:
         for name in reversed(await journal.snapshots.list()):
             snapshot = await journal.snapshots.load(name)
-            state = State.restore(capacity, snapshot.sections)
+            state = State.restore(snapshot.sections)
             if invariants.state_hash(state) != snapshot.header.state_hash:
                 raise JournalCorrupted(
                     str(name.record_id), "its snapshot gives a state of another hash"
@@ -278,7 +275,7 @@ async def _begin(journal: Journal, capacity: Capacity) -> _Start:
                 f"the snapshot at record {name.record_id}, revision {name.revision}",
             )
         raise
-    empty = State.create(capacity, ledger_seed=journal.genesis.ledger_seed)
+    empty = State.create(Capacity.first(), ledger_seed=journal.genesis.ledger_seed)
     return _Start(empty, beginning, "the first record")
 
 

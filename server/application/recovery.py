@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from engine import invariants, machine
 from engine.commands import CommandBatch
+from engine.resize import resize_command, too_small
 from engine.state import Capacity, State
 from server.application.ledger import Engine, Ledger, outcome_checksum
 from server.journal.errors import (
@@ -27,7 +28,7 @@ from server.journal.errors import (
     SnapshotDamaged,
 )
 from server.journal.port import Journal
-from server.journal.record import COMMANDS, Cursor, JournalRecord
+from server.journal.record import COMMANDS, Cursor, Entry, JournalRecord
 from server.journal.snapshot import Snapshot, SnapshotHeader, SnapshotName
 
 
@@ -69,29 +70,55 @@ async def recover(
     Raises a JournalError that says why nothing may be served.
     """
     tail = await journal.claim(holder, on_lost)
-    replayed, report = await replay(journal, capacity, engine=engine)
+    replayed, report = await replay(journal, engine=engine)
     if replayed.cursor != tail:
         raise JournalGap(
             str(tail.record_id),
             f"is this writer's own start, but reading ended at record {replayed.cursor.record_id}",
         )
+    await give_sizes(replayed.state, journal, capacity, engine)
     return Ledger(replayed.state, journal), report
+
+
+async def give_sizes(state: State, journal: Journal, capacity: Capacity, engine: Engine) -> None:
+    """Give the tables the sizes configured, as a command of the journal, unless they have them.
+
+    Raises JournalRefused when the ledger does not fit into them; nothing is changed then.
+    """
+    if state.capacity == capacity:
+        return
+    problems = too_small(state, capacity)
+    if problems:
+        raise JournalRefused(
+            f"{journal.place} does not fit into the tables configured: {'; '.join(problems)}. "
+            "Configure at least as much room"
+        )
+    command = resize_command(capacity)
+    first_revision = state.revision + 1
+    answered = await asyncio.to_thread(engine.apply, state, state.now_ms, command)
+    await journal.append(
+        Entry(
+            first_revision,
+            state.revision,
+            state.now_ms,
+            outcome_checksum(answered),
+            command.to_bytes(),
+        )
+    )
 
 
 async def replay(
     journal: Journal,
-    capacity: Capacity,
     *,
     engine: Engine = machine,
     to_revision: int | None = None,
 ) -> tuple[Replayed, RecoveryReport]:
     """The state after every record there is, or after `to_revision`. Takes no ownership.
 
-    Raises JournalCorrupted, JournalGap or JournalDiverged naming the record; JournalRefused when
-    the state does not fit `capacity`.
+    Raises JournalCorrupted, JournalGap or JournalDiverged naming the record.
     """
     started_s = time.perf_counter()
-    loaded = await _load_newest(journal, capacity, to_revision)
+    loaded = await _load_newest(journal, to_revision)
     state, cursor = loaded.state, loaded.cursor
     loaded_s = time.perf_counter()
     try:
@@ -139,7 +166,7 @@ class _Loaded:
     skipped: tuple[str, ...]
 
 
-async def _load_newest(journal: Journal, capacity: Capacity, to_revision: int | None) -> _Loaded:
+async def _load_newest(journal: Journal, to_revision: int | None) -> _Loaded:
     """The newest snapshot that is whole, or an empty state when there is none."""
     tail = await journal.tail()
     skipped: list[str] = []
@@ -162,12 +189,12 @@ async def _load_newest(journal: Journal, capacity: Capacity, to_revision: int | 
                 "older than its snapshots. Bring back the journal that belongs to them",
             )
         try:
-            state = await asyncio.to_thread(State.restore, capacity, snapshot.sections)
+            state = await asyncio.to_thread(State.restore, snapshot.sections)
         except ValueError as error:
             raise JournalRefused(f"snapshot at record {name.record_id}: {error}") from error
         return _Loaded(state, header.cursor, name, tuple(skipped))
     genesis = journal.genesis
-    state = State.create(capacity, ledger_seed=genesis.ledger_seed)
+    state = State.create(Capacity.first(), ledger_seed=genesis.ledger_seed)
     return _Loaded(state, genesis.beginning, None, tuple(skipped))
 
 

@@ -16,7 +16,6 @@ import os
 import sys
 from typing import Any
 
-from engine.state import Capacity
 from server.application.recovery import replay, take_snapshot
 from server.journal.errors import JournalError
 from server.journal.genesis import JournalIdentity
@@ -29,13 +28,11 @@ SNAPSHOTS_KEPT = 2
 _NICENESS = 10
 
 
-async def write_snapshot(
-    journal_url: str, identity: JournalIdentity, capacity: Capacity
-) -> list[SnapshotName]:
+async def write_snapshot(journal_url: str, identity: JournalIdentity) -> list[SnapshotName]:
     """Save a snapshot of the journal's end; the newest ones that are whole, newest first."""
     journal = await open_journal(journal_url, identity)
     try:
-        replayed, _ = await replay(journal, capacity)
+        replayed, _ = await replay(journal)
         await take_snapshot(replayed, journal)
         whole = []
         for name in (await journal.snapshots.list())[:SNAPSHOTS_KEPT]:
@@ -52,11 +49,7 @@ def main() -> int:
     os.nice(_NICENESS)
     try:
         names = asyncio.run(
-            write_snapshot(
-                request["journal"],
-                JournalIdentity(**request["identity"]),
-                Capacity(**request["capacity"]),
-            )
+            write_snapshot(request["journal"], JournalIdentity(**request["identity"]))
         )
     except JournalError as error:
         sys.stderr.write(f"{error}\n")

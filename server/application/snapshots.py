@@ -14,7 +14,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
-from engine.state import Capacity
 from server.application.flight import BatchReport
 from server.application.recovery import RecoveryReport, Replayed, take_snapshot
 from server.application.sequencer import Sequencer
@@ -49,7 +48,6 @@ class Snapshots:
         sequencer: Sequencer,
         *,
         journal_url: str,
-        capacity: Capacity,
         every_commands: int,
         recovered: RecoveryReport,
         on_snapshot: Callable[[SnapshotReport], None] | None = None,
@@ -58,7 +56,6 @@ class Snapshots:
         """`recovered` says what the newest snapshot covers already."""
         self._sequencer = sequencer
         self._journal_url = journal_url
-        self._capacity = capacity
         self._every_commands = every_commands
         self._covered_revision = recovered.snapshot.revision if recovered.snapshot else 0
         self._on_snapshot = on_snapshot
@@ -124,11 +121,7 @@ class Snapshots:
         identity = JournalIdentity(
             tenant=genesis.tenant, shard=genesis.shard, ledger_id=genesis.ledger_id
         )
-        request = {
-            "journal": self._journal_url,
-            "identity": asdict(identity),
-            "capacity": asdict(self._capacity),
-        }
+        request = {"journal": self._journal_url, "identity": asdict(identity)}
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",

@@ -191,8 +191,7 @@ def movements(
     A reservation's movements are those since it was made: its row may have had another before.
     """
     written = int(state.meta["movement_next"][0])
-    kept_from = max(0, written - len(state.movements))
-    start = max(after, kept_from)
+    start = max(after, int(state.meta["movement_oldest"][0]))
     stop = min(written, start + SCAN_ROWS_MAX)
     made = 0
     if reservation >= 0:

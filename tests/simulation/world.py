@@ -170,7 +170,7 @@ class World:
         """As the snapshot process does, while the server goes on; then trim as the server does."""
         reader = await MemoryJournal.open(self.disk, WHO)
         engine = self.flaws.replay_engine or self.flaws.engine
-        replayed, _ = await replay(reader, CAPACITY, engine=engine)
+        replayed, _ = await replay(reader, engine=engine)
         await take_snapshot(replayed, reader)
         self.snapshots += 1
         names = await reader.snapshots.list()

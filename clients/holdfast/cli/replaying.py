@@ -82,17 +82,16 @@ def _replay_twice(data: Path) -> Replayed:
 async def _replay_copy(copy: Path) -> Replayed:
     # Only here: the client is installed where the server is not.
     from engine import invariants
-    from engine.state import Capacity
     from server.application import recovery
     from server.journal.genesis import JournalIdentity
     from server.journal.opening import open_journal
 
     journal = await open_journal(f"sqlite://{copy / JOURNAL}", JournalIdentity())
     try:
-        first, _ = await recovery.replay(journal, Capacity())
+        first, _ = await recovery.replay(journal)
         first_hash = invariants.state_hash(first.state).hex()
         del first  # two states at once would take twice the memory
-        second, report = await recovery.replay(journal, Capacity())
+        second, report = await recovery.replay(journal)
         return Replayed(
             (first_hash, invariants.state_hash(second.state).hex()),
             report.revision,

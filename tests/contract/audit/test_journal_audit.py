@@ -135,7 +135,7 @@ async def journal(url: str) -> AsyncIterator[Journal]:
 
 
 async def told(journal: Journal, **asked: str) -> list[Event]:
-    return [event async for event in history(journal, wanted(**asked), capacity=CAPACITY)]
+    return [event async for event in history(journal, wanted(**asked))]
 
 
 def brief(events: list[Event]) -> list[tuple[int, str, str, str]]:
@@ -179,27 +179,27 @@ async def test_what_became_of_a_request_and_of_a_caller(journal: Journal) -> Non
 async def test_the_ledger_as_it_was_at_any_revision(journal: Journal) -> None:
     held_committed = {4: (0, 0), 5: (4, 0), 6: (9, 0), 7: (9, 0), 8: (5, 4), 9: (0, 4), 11: (2, 4)}
     for revision, expected in held_committed.items():
-        past = await replay_to(journal, revision, capacity=CAPACITY, sku="pear")
+        past = await replay_to(journal, revision, sku="pear")
         (pear,) = past.positions
         assert (pear.held, pear.committed) == expected, revision
         assert pear.available == pear.on_hand - sum(expected)
         assert past.revision == revision
         assert past.faults == ()
     # Within an atomic pair: before all of it.
-    assert (await replay_to(journal, 10, capacity=CAPACITY)).revision == 9
-    then = await replay_to(journal, 6, capacity=CAPACITY, reservation="r-1")
+    assert (await replay_to(journal, 10)).revision == 9
+    then = await replay_to(journal, 6, reservation="r-1")
     assert then.reservation is not None
     assert (then.reservation.state, then.reservation.owner) == ("HELD", "ada")
     with pytest.raises(JournalRefused, match="no revision 99: it ends at revision 11"):
-        await replay_to(journal, 99, capacity=CAPACITY)
+        await replay_to(journal, 99)
 
 
 async def test_a_sound_journal_is_found_sound_with_its_snapshot(journal: Journal) -> None:
-    verdict = await verify(journal, capacity=CAPACITY)
+    verdict = await verify(journal)
     assert verdict.faults == []
     assert (verdict.records, verdict.epochs, verdict.revision) == (len(HISTORY) + 1, 1, 11)
     assert verdict.snapshots_agreeing == ["1-4"]
-    end = await replay_to(journal, None, capacity=CAPACITY)
+    end = await replay_to(journal, None)
     assert verdict.state_hash == end.state_hash
 
 
@@ -208,12 +208,12 @@ async def test_a_trimmed_journal_begins_at_its_snapshot(url: str) -> None:
     await write(journal)
     (name,) = await journal.snapshots.list()
     await journal.trim(name.record_id)
-    verdict = await verify(journal, capacity=CAPACITY)
+    verdict = await verify(journal)
     assert verdict.begins_at == "the snapshot at record 1-4, revision 8"
     assert (verdict.faults, verdict.revision) == ([], 11)
     assert brief(await told(journal, reservation="r-2"))[-1] == (9, "EXPIRE", "OK", "r-2")
     with pytest.raises(JournalRefused, match="revision 5 is trimmed away"):
-        await replay_to(journal, 5, capacity=CAPACITY)
+        await replay_to(journal, 5)
     await journal.close()
 
 
@@ -222,7 +222,7 @@ async def test_a_record_that_was_answered_otherwise_is_named(url: str) -> None:
     state = await write(journal)
     batch = create("r-9", 100, owner="eve", request="q-9")
     await journal.append(Entry(12, 12, state.now_ms, 0, batch.to_bytes()))
-    verdict = await verify(journal, capacity=CAPACITY)
+    verdict = await verify(journal)
     assert len(verdict.faults) == 1
     assert "journal record 1-8: replay decides otherwise than was answered" in verdict.faults[0]
     await journal.close()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import astuple, replace
 
+import numpy as np
 import pytest
 
 from engine import commands, outcomes
@@ -123,11 +124,12 @@ def test_a_snapshot_that_does_not_fit_is_refused_by_name() -> None:
     ledger = Ledger()
     for number in range(40):
         ledger.stock(f"S{number}", "N", 1)
+    sizes = np.array(astuple(replace(TIGHT, positions=16)), np.int64)
     with pytest.raises(ValueError, match="'positions' has 40 rows, capacity is 16"):
-        State.restore(replace(TIGHT, positions=16), ledger.state.sections())
+        State.restore([("capacity", sizes), *ledger.state.sections()[1:]])
     sections = [part for part in ledger.state.sections() if part[0] != "takes"]
     with pytest.raises(ValueError, match="lacks the sections"):
-        State.restore(TIGHT, sections)
+        State.restore(sections)
 
 
 def test_a_batch_survives_its_bytes_and_damage_is_named() -> None:

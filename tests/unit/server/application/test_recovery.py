@@ -153,7 +153,7 @@ async def test_a_journal_older_than_its_snapshot_is_refused() -> None:
     await sequencer.close()
     del disk.records[-3:]
     with pytest.raises(JournalGap, match="is in a snapshot, but memory ends at record"):
-        await replay(await opened(disk), CAPACITY)
+        await replay(await opened(disk))
 
 
 async def test_a_state_that_does_not_fit_is_refused_not_cut() -> None:
@@ -161,8 +161,25 @@ async def test_a_state_that_does_not_fit_is_refused_not_cut() -> None:
     sequencer = await traded(disk, 3)
     await snapshot_of(sequencer)
     await sequencer.close()
-    with pytest.raises(JournalRefused, match=r"snapshot at record 1-\d+: .*names.* capacity is 1"):
-        await replay(await opened(disk), replace(CAPACITY, names=1))
+    journal = await opened(disk)
+    with pytest.raises(JournalRefused, match=r"names is 1, \d+ are in use\. Configure"):
+        await recover(journal, replace(CAPACITY, names=1), holder="x", on_lost=ignore)
+    await journal.close()
+    ledger, _ = await recover(await opened(disk), CAPACITY, holder="x", on_lost=ignore)
+    assert ledger.state.revision == sequencer.state.revision
+
+
+async def test_other_table_sizes_are_a_command_of_the_journal() -> None:
+    disk = MemoryDisk()
+    sequencer = await traded(disk, 20)
+    before = sequencer.state.revision
+    await sequencer.close()
+    other = replace(CAPACITY, requests=CAPACITY.requests * 2, movements=16)
+    ledger, _ = await recover(await opened(disk), other, holder="x", on_lost=ignore)
+    assert (ledger.state.capacity, ledger.state.revision) == (other, before)
+    replayed, _ = await replay(await opened(disk))
+    assert replayed.state.capacity == other
+    assert invariants.state_hash(replayed.state) == invariants.state_hash(ledger.state)
 
 
 class _Generous:
@@ -187,7 +204,7 @@ async def test_a_replay_that_decides_otherwise_stops_at_the_record() -> None:
         await sequencer.submit(create([("pear", "berlin", quantity)], reservation_id=str(turn)))
     await sequencer.close()
     with pytest.raises(JournalDiverged, match="record 1-6: replay decides otherwise"):
-        await replay(await opened(disk), CAPACITY, engine=_Generous(machine))  # type: ignore[arg-type]
+        await replay(await opened(disk), engine=_Generous(machine))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -211,7 +228,7 @@ async def test_a_record_that_does_not_fit_the_state_is_named(
     record_id = await sequencer.journal.append(entry)
     await sequencer.close()
     with pytest.raises(error, match=sentence) as caught:
-        await replay(await opened(disk), CAPACITY)
+        await replay(await opened(disk))
     assert str(record_id) in str(caught.value)
 
 
@@ -223,7 +240,7 @@ async def test_a_replay_stops_at_the_revision_asked_for() -> None:
     await traded_on(sequencer, 5)
     await snapshot_of(sequencer)
     await sequencer.close()
-    replayed, report = await replay(await opened(disk), CAPACITY, to_revision=middle)
+    replayed, report = await replay(await opened(disk), to_revision=middle)
     assert (report.revision, report.snapshot) == (middle, None)
     assert invariants.state_hash(replayed.state) == expected
 

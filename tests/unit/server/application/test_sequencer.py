@@ -236,7 +236,7 @@ async def test_a_cancelled_piece_that_was_applied_is_journaled_all_the_same() ->
     await settle()
     assert len(await shard.records()) == before + 1
     reader = await MemoryJournal.open(shard.disk, WHO)
-    replayed, _ = await replay(reader, CAPACITY)
+    replayed, _ = await replay(reader)
     assert invariants.state_hash(replayed.state) == invariants.state_hash(shard.sequencer.state)
 
 
@@ -545,5 +545,5 @@ async def test_a_replay_of_the_journal_gives_the_same_state() -> None:
         )
     assert invariants.check(shard.sequencer.state) == []
     reader = await MemoryJournal.open(shard.disk, WHO)
-    replayed, _ = await replay(reader, CAPACITY)
+    replayed, _ = await replay(reader)
     assert invariants.state_hash(replayed.state) == invariants.state_hash(shard.sequencer.state)

@@ -55,7 +55,6 @@ class Ledgers:
         return Snapshots(
             sequencer,
             journal_url=f"sqlite://{self.path}",
-            capacity=CAPACITY,
             every_commands=every_commands,
             recovered=self.report,
             on_snapshot=self.kept.append,
