@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import commands, outcomes, tables
-from engine.compiled import kernel
+from engine.balances import write_balance
+from engine.compiled import Integer, kernel
 from engine.hashing import combine
 from engine.names import define_name, find_name
 from engine.positions import (
@@ -28,8 +29,17 @@ _ZERO = np.uint64(0)
 
 
 @kernel
-def set_capacity(st: Any, line: Any, text: NDArray[np.uint8], text_at: int, outcome: Any) -> None:
-    """Set a node's pick capacity on a day, or a carrier's pickup slot (node 0: any node).
+def set_capacity(
+    st: Any,
+    line: Any,
+    text: NDArray[np.uint8],
+    text_at: int,
+    outcome: Any,
+    details: NDArray[np.void],
+    at: int,
+) -> Integer:
+    """Set a node's pick capacity on a day, or a carrier's pickup slot (node 0: any node). Details
+    written.
 
     What was used up by shipments stays used: setting the same capacity twice changes nothing.
     """
@@ -38,7 +48,7 @@ def set_capacity(st: Any, line: Any, text: NDArray[np.uint8], text_at: int, outc
         node = find_name(st, commands.NODE, line.node_key)
         if node < 0:
             outcome.code = outcomes.NODE_NOT_FOUND
-            return
+            return 0
     slot = line.kind == commands.CARRIER_SLOT
     key = position_key(line.sku_key, line.node_key, SCOPE_SLOT if slot else SCOPE_CAPACITY)
     row = find_position(st, key)
@@ -47,30 +57,33 @@ def set_capacity(st: Any, line: Any, text: NDArray[np.uint8], text_at: int, outc
         name = define_name(st, kind, line.sku_key, text, text_at, text_at + line.text_bytes)
         if name < 0:
             outcome.code = -name
-            return
+            return 0
         row = make_position(st, key, tables.CAPACITY, name, node, NONE)
         if row < 0:
             outcome.code = -row
-            return
+            return 0
 
     # From here it must succeed.
     left = line.quantity + np.int64(st.withheld[row].movement_base)
     change(st, row, left - np.int64(st.positions[row].on_hand), 0, 0)
     mark_short(st, row)
     outcome.affected = row
+    return write_balance(st, details, at, 0, row, 0) - at
 
 
 @kernel
-def set_channel_fence(st: Any, line: Any, outcome: Any) -> None:
-    """Set apart units of a stock that only one channel may sell."""
+def set_channel_fence(
+    st: Any, line: Any, outcome: Any, details: NDArray[np.void], at: int
+) -> Integer:
+    """Set apart units of a stock that only one channel may sell. Details written."""
     channel = find_name(st, commands.CHANNEL, line.scope_key)
     if channel < 0:
         outcome.code = outcomes.CHANNEL_NOT_FOUND
-        return
+        return 0
     stock = need_stock(st, line.sku_key, line.node_key)
     if stock < 0:
         outcome.code = -stock
-        return
+        return 0
     key = combine(st.positions[stock].key, line.scope_key)
     row = find_position(st, key)
     if row < 0:
@@ -80,7 +93,7 @@ def set_channel_fence(st: Any, line: Any, outcome: Any) -> None:
         )
         if row < 0:
             outcome.code = -row
-            return
+            return 0
         st.positions[row].link = stock
 
     # From here it must succeed.
@@ -89,6 +102,7 @@ def set_channel_fence(st: Any, line: Any, outcome: Any) -> None:
     mark_short(st, row)
     serve_backorders(st, stock)
     outcome.affected = row
+    return write_balance(st, details, at, 0, row, 0) - at
 
 
 @kernel

@@ -71,8 +71,11 @@ TAKE = 1  # a take of the reservation, as it stood right after the command
 SHORTAGE = 2  # quantity asked, available; time_ms: when more comes (0: unknown)
 LINE_ERROR = 3  # code: why this line was refused
 SHORTFALL = 4  # a count found fewer units than are promised: shortfall
-CANCELLED_HOLD = 5  # a hold this command cancelled: `position` is its reservation's row
+CANCELLED_HOLD = 5  # a hold this command cancelled: `position` is its reservation's row, `time_ms`
+# the revision that made it (a row may have another reservation later)
 MOVED = 6  # `quantity` promised units moved from supply to stock `position`
+BALANCE_DETAIL = 7  # a position right after the command, in two rows: BALANCE names the fields
+BALANCE_SECOND = 8
 
 OUTCOME = np.dtype(
     [
@@ -112,6 +115,48 @@ DETAIL = np.dtype(
         ("reserved2", "u4"),
         ("time_ms", "i8"),
     ]
+)
+
+# Two DETAIL rows, the first of kind BALANCE_DETAIL, as one: (field, format, offset in bytes).
+_BALANCE_FIELDS = (
+    ("kind", "u1", 0),
+    ("position_kind", "u1", 1),
+    ("line", "u2", 2),
+    ("position", "i4", 4),
+    ("on_hand", "i4", 8),
+    ("held", "i4", 12),
+    ("committed", "i4", 16),
+    ("changed_revision", "i8", 40),
+    ("moved", "i4", 76),  # by how much the command changed it
+    # Of STOCK. Its last movement's time is update_low | update_high << 16, in ms.
+    ("safety_stock", "i4", 20),
+    ("damaged", "i4", 24),
+    ("quality_control", "i4", 28),
+    ("frozen", "u4", 36),
+    ("incoming", "i4", 56),
+    ("in_transit", "i4", 60),
+    ("supply_promised", "i4", 64),
+    ("backorder_limit", "i4", 68),
+    ("backordered", "i4", 72),
+    ("update_low", "u2", 82),
+    ("update_high", "u4", 84),
+    ("count_ms", "i8", 88),
+    # Of SUPPLY.
+    ("supply", "i4", 52),  # its row
+    ("received", "i4", 56),
+    ("type", "u2", 80),
+    ("open", "u2", 82),
+    ("expected_ms", "i8", 88),
+    # Of CAPACITY: what shipments used up.
+    ("used_up", "i4", 56),
+)
+BALANCE = np.dtype(
+    {
+        "names": [name for name, _, _ in _BALANCE_FIELDS],
+        "formats": [form for _, form, _ in _BALANCE_FIELDS],
+        "offsets": [offset for _, _, offset in _BALANCE_FIELDS],
+        "itemsize": 2 * DETAIL.itemsize,
+    }
 )
 
 

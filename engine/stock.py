@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import commands, outcomes, tables
+from engine.balances import write_balance
 from engine.compiled import Integer, kernel
 from engine.details import write_detail
 from engine.limits import units_per_position_max
@@ -140,7 +141,7 @@ def _complete_line(
             mark_short(st, row)
             ended = 0
             if line.policy == commands.CANCEL_NEWEST_HOLDS:
-                ended = cancel_newest_holds(st, row)
+                ended, at = cancel_newest_holds(st, row, np.int64(line.line), details, at)
             at = write_detail(
                 details, at, outcomes.SHORTFALL, np.int64(line.line), row, ended, 0, 0, 0
             )
@@ -191,6 +192,11 @@ def apply_lines(
         for i in range(header.line_count):
             at = _complete_line(
                 st, kind, lines[first + i], np.int64(rows[i]), moves[i], details, at
+            )
+    if header.flags & commands.TELL_BALANCES:
+        for i in range(header.line_count):
+            at = write_balance(
+                st, details, at, np.int64(lines[first + i].line), np.int64(rows[i]), moves[i]
             )
     outcome.affected = applied
     return at - detail_at

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import commands, index, outcomes, tables
+from engine.balances import write_balance
 from engine.compiled import Integer, kernel
 from engine.details import write_detail
 from engine.hashing import combine, hash_bytes
@@ -143,7 +144,7 @@ def _settle_shortfall(
     mark_short(st, position)
     ended = 0
     if policy == commands.CANCEL_NEWEST_HOLDS:
-        ended = cancel_newest_holds(st, position)
+        ended, at = cancel_newest_holds(st, position, line, details, at)
     at = write_detail(details, at, outcomes.SHORTFALL, line, position, ended, 0, 0, 0)
     details[at - 1].shortfall = max(np.int64(0), -available(st, position))
     return at
@@ -197,7 +198,9 @@ def upsert_supply(
         _link(st, row)
     change(st, position, line.quantity - np.int64(st.positions[position].on_hand), 0, 0)
     outcome.affected = row
-    return _settle_shortfall(st, row, np.int64(line.flags), 0, details, at) - at
+    first = at
+    at = _settle_shortfall(st, row, np.int64(line.flags), 0, details, at)
+    return write_balance(st, details, at, 0, position, 0) - first
 
 
 @kernel
@@ -246,7 +249,8 @@ def receive_supply(
     serve_backorders(st, stock)
     at = write_detail(details, at, outcomes.MOVED, 0, stock, moved, 0, 0, 0)
     outcome.affected = row
-    return at - first
+    at = write_balance(st, details, at, 0, position, 0)
+    return write_balance(st, details, at, 0, stock, arrived) - first
 
 
 @kernel
@@ -263,12 +267,16 @@ def cancel_supply(st: Any, line: Any, outcome: Any, details: NDArray[np.void], a
     # From here it must succeed.
     _close(st, row)
     outcome.affected = row
-    return _settle_shortfall(st, row, np.int64(line.flags), 0, details, at) - at
+    first = at
+    at = _settle_shortfall(st, row, np.int64(line.flags), 0, details, at)
+    return write_balance(st, details, at, 0, np.int64(st.supplies[row].position), 0) - first
 
 
 @kernel
-def set_backorder_limit(st: Any, line: Any, outcome: Any) -> Integer:
-    """Units that may be promised of a stock beyond all announced supply."""
+def set_backorder_limit(
+    st: Any, line: Any, outcome: Any, details: NDArray[np.void], at: int
+) -> Integer:
+    """Units that may be promised of a stock beyond all announced supply. Details written."""
     stock = need_stock(st, line.sku_key, line.node_key)
     if stock < 0:
         outcome.code = -stock
@@ -287,7 +295,7 @@ def set_backorder_limit(st: Any, line: Any, outcome: Any) -> Integer:
     mark_short(st, position)
     st.positions[stock].flags |= tables.BACKORDERED
     outcome.affected = row
-    return 0
+    return write_balance(st, details, at, 0, stock, 0) - at
 
 
 @kernel
@@ -401,6 +409,19 @@ def transfer(
             name = define_name(st, commands.SUPPLY, key, text, text_at, text_at + line.text_bytes)
             row = _make(st, key, key, target, name, commands.TRANSFER_SUPPLY, line.time_ms)
             change(st, np.int64(st.supplies[row].position), units, 0, 0)
+            keys[i - first] = row
         text_at += line.text_bytes
     outcome.affected = header.line_count
-    return 0
+    if header.flags & commands.TELL_BALANCES:
+        for i in range(first, stop):
+            line = lines[i]
+            units = np.int64(line.quantity)
+            number = np.int64(line.line)
+            origin = find_stock(st, line.sku_key, line.node_key)
+            target = find_stock(st, line.sku_key, line.scope_key)
+            at = write_balance(st, details, at, number, origin, -units)
+            at = write_balance(st, details, at, number, target, units if line.time_ms == 0 else 0)
+            if line.time_ms != 0:
+                made = np.int64(st.supplies[keys[i - first]].position)
+                at = write_balance(st, details, at, number, made, units)
+    return at - begin

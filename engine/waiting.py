@@ -9,15 +9,19 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine import outcomes, tables
 from engine import reservations as records
 from engine.compiled import Integer, kernel
+from engine.details import write_detail
+from engine.limits import page_size_max
 from engine.positions import available
 
 NONE = tables.NONE
 STOCK = tables.STOCK
 _BEYOND = tables.BACKORDER_SUPPLY
+HOLDS_TOLD_MAX = page_size_max  # cancelled holds that one command's answer names
 
 
 @kernel
@@ -171,21 +175,31 @@ def _note_newest_holds(st: Any, row: int) -> Integer:
 
 
 @kernel
-def cancel_newest_holds(st: Any, row: int) -> Integer:
-    """Cancel the newest holds on a position until it is short no more; holds cancelled.
+def cancel_newest_holds(
+    st: Any, row: int, line: int, details: NDArray[np.void], at: int
+) -> tuple[Integer, Integer]:
+    """Cancel the newest holds on a position until it is short no more, naming the first of them.
+    (holds cancelled, the next detail)
 
     A scan of all takes for some thousand holds that are cancelled, as shortfalls are rare.
     """
+    meta = st.meta[0]
     cancelled = 0
     while available(st, row) < 0:
         count = _note_newest_holds(st, row)
         if count == 0:
             break
-        for at in range(count):
+        for i in range(count):
             if available(st, row) >= 0:
                 break
-            newest = np.int64(st.scratch[at].position)
+            newest = np.int64(st.scratch[i].position)
             if st.reservations[newest].state == outcomes.HELD:
+                made = st.reservations[newest].create_revision
                 end(st, newest, outcomes.CANCELLED)
                 cancelled += 1
-    return cancelled
+                if meta.holds_told < HOLDS_TOLD_MAX:
+                    meta.holds_told += 1
+                    at = write_detail(
+                        details, at, outcomes.CANCELLED_HOLD, line, newest, 0, 0, 0, made
+                    )
+    return cancelled, at

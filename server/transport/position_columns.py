@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import commands, reservations, tables
+from engine.balances import last_count_ms, update_ms
 from engine.compiled import kernel
 from engine.hashing import key_of
-from engine.movements import before
 from engine.positions import available, find_fence, find_stock
 from engine.state import State
 
@@ -42,8 +42,7 @@ NUMBERS = np.dtype(
             "backordered",
             "next_ms",
             "count_ms",
-            "movement_revision",
-            "movement_ms",
+            "update_ms",
             "changed_revision",
         )
     ]
@@ -52,8 +51,6 @@ NUMBERS = np.dtype(
 _BEYOND = tables.BACKORDER_SUPPLY
 _TRANSFER = commands.TRANSFER_SUPPLY
 _FENCED = tables.FENCED
-# A hot position has many movements; its last count is looked for among the newest ones only.
-_COUNT_STEPS_MAX = 256
 
 
 @kernel
@@ -123,20 +120,8 @@ def _read_stock(
         shared = max(np.int64(0), free - position.fenced - own_fenced)
         sell = min(free, mine + shared)
     numbers.available_to_sell = sell + promise
-    slot = np.int64(position.movement)
-    numbers.movement_revision = 0
-    numbers.movement_ms = 0
-    numbers.count_ms = 0
-    if slot >= 0:
-        numbers.movement_revision = st.movements[slot].revision
-        numbers.movement_ms = st.movements[slot].time_ms
-    steps = 0
-    while slot >= 0 and steps < _COUNT_STEPS_MAX:
-        if st.movements[slot].reason == tables.COUNTED:
-            numbers.count_ms = st.movements[slot].as_of_ms
-            break
-        slot = before(st, slot)
-        steps += 1
+    numbers.update_ms = update_ms(st, row)
+    numbers.count_ms = last_count_ms(st, row)
 
 
 @kernel
@@ -161,8 +146,7 @@ def _clear(numbers: Any) -> None:
     numbers.backordered = 0
     numbers.next_ms = 0
     numbers.count_ms = 0
-    numbers.movement_revision = 0
-    numbers.movement_ms = 0
+    numbers.update_ms = 0
     numbers.changed_revision = 0
 
 

@@ -424,3 +424,78 @@ async def test_chunks_that_are_refused_whole(wire: Wire, fields: dict[str, Any],
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert wrong in (caught.value.details() or "")
     assert (await wire.position("pear", "berlin")).on_hand == 10
+
+
+async def test_a_repeated_write_shows_the_balances_it_showed_first(wire: Wire):
+    """Byte for byte, whatever happened since."""
+    pear = {"sku": "pear", "node": "berlin"}
+    holds = [await wire.hold(("pear", "berlin", 4)) for _ in range(2)]
+    await wire.network.UpsertChannel(
+        network.UpsertChannelRequest(channel=network.Channel(channel="web"))
+    )
+    arrives = wire.clock.now_ms() + DAY_MS
+    supply = messages.UpsertSupplyRequest(
+        supply_id="po-1", quantity=9, type=messages.SUPPLY_TYPE_PURCHASE_ORDER, **pear
+    )
+    supply.expected_time.FromMilliseconds(arrives)
+    travelling = messages.TransferInventoryRequest(
+        source_node="lyon",
+        destination_node="berlin",
+        lines=[messages.TransferLine(sku="pear", quantity=1)],
+    )
+    travelling.expected_time.FromMilliseconds(arrives)
+    writes = [
+        (
+            "AdjustInventory",
+            messages.AdjustInventoryRequest(adjustments=[adjustment(**pear, delta=1)]),
+        ),
+        ("TransferInventory", travelling),
+        ("UpsertSupply", supply),
+        ("ReceiveSupply", messages.ReceiveSupplyRequest(supply_id="po-1", quantity=2)),
+        ("SetBackorderLimit", messages.SetBackorderLimitRequest(quantity=5, **pear)),
+        ("SetChannelFence", messages.SetChannelFenceRequest(channel="web", quantity=1, **pear)),
+        (
+            "SetCapacity",
+            messages.SetCapacityRequest(
+                node_capacity=types_pb2.NodeCapacity(node="berlin", date="2026-03-02"), quantity=7
+            ),
+        ),
+        (
+            "WithholdInventory",
+            messages.WithholdInventoryRequest(
+                withholdings=[
+                    messages.InventoryWithholding(
+                        bucket=types_pb2.WITHHELD_BUCKET_DAMAGED, delta=1, **pear
+                    )
+                ]
+            ),
+        ),
+        (
+            "CountInventory",
+            messages.CountInventoryRequest(
+                counts=[
+                    messages.InventoryCount(
+                        on_hand=6,
+                        shortfall_policy=types_pb2.SHORTFALL_POLICY_CANCEL_NEWEST_HOLDS,
+                        **pear,
+                    )
+                ]
+            ),
+        ),
+        ("CancelSupply", messages.CancelSupplyRequest(supply_id="po-1")),
+    ]
+    first = []
+    for number, (method, request) in enumerate(writes):
+        request.request_id = f"w-{number}"
+        wire.clock.advance(1000)
+        first.append(await getattr(wire.inventory, method)(request))
+    (counted,) = first[-2].results
+    assert list(counted.cancelled_reservation_ids) == [holds[1].reservation_id]
+    assert (counted.position.on_hand, counted.position.held, counted.correction) == (6, 4, -7)
+    await wire.hold(("pear", "berlin", 1), channel="web")
+    for (method, request), reply in zip(writes, first, strict=True):
+        again = await getattr(wire.inventory, method)(request)
+        assert again.SerializeToString(deterministic=True) == reply.SerializeToString(
+            deterministic=True
+        )
+    await wire.verify()

@@ -105,6 +105,7 @@ def adjust(
     columns.add(
         commands.ADJUST,
         caller=caller,
+        flags=commands.TELL_BALANCES,
         request_id=request_id_of(check, request.request_id),
         reference=_reference(check, items, "adjustments"),
         lines=rows,
@@ -143,6 +144,7 @@ def count(
     columns.add(
         commands.COUNT,
         caller=caller,
+        flags=commands.TELL_BALANCES,
         request_id=request_id_of(check, request.request_id),
         reference=_reference(check, items, "counts"),
         lines=rows,
@@ -201,6 +203,7 @@ def transfer(
     columns.add(
         commands.TRANSFER,
         caller=caller,
+        flags=commands.TELL_BALANCES,
         request_id=request_id,
         reference=check.identifier("reference", request.reference, "reference_bytes_max"),
         lines=rows,
@@ -240,6 +243,7 @@ def withhold(
     columns.add(
         commands.WITHHOLD,
         caller=caller,
+        flags=commands.TELL_BALANCES,
         request_id=request_id_of(check, request.request_id),
         reference=_reference(check, items, "withholdings"),
         lines=rows,

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import commands, outcomes, reads
+from engine import balances, outcomes, reads, tables
 from engine.outcomes import Outcomes
-from engine.state import State
 from holdfast.v1 import errors_pb2
 from holdfast.v1 import inventory_service_pb2 as messages
 from server.application.piece_queue import REPORT
@@ -20,17 +19,13 @@ from server.transport.codec import inventory as codec
 from server.transport.columns import Columns
 from server.transport.errors import Refused
 from server.transport.ledger_view import LedgerView
-from server.transport.names import Names
-from server.transport.position_columns import read_positions
-from server.transport.position_messages import inventory_position
-from server.transport.render import timestamp
+from server.transport.position_messages import (
+    capacity_message,
+    fence_message,
+    supply_message,
+    told_position,
+)
 from server.transport.validation import Checker
-
-_SUPPLY_KINDS = {
-    commands.PURCHASE_ORDER: messages.SUPPLY_TYPE_PURCHASE_ORDER,
-    commands.TRANSFER_SUPPLY: messages.SUPPLY_TYPE_TRANSFER,
-    commands.PREORDER: messages.SUPPLY_TYPE_PREORDER,
-}
 
 
 class InventoryService:
@@ -85,15 +80,20 @@ class InventoryService:
             )
         return answer, built
 
-    def _positions(self, pairs: Iterable[tuple[str, str]]) -> list[messages.InventoryPosition]:
-        """The positions of these SKUs and nodes, as they stand."""
-        named = list(pairs)
-        state = self._view.state
-        rows = np.array([reads.position_row(state, *pair) for pair in named], np.int64)
-        numbers = read_positions(state, rows)
-        return [
-            inventory_position(numbers[index], sku, node) for index, (sku, node) in enumerate(named)
-        ]
+    def _stocks(self, answer: Outcomes, line: int = -1) -> list[messages.InventoryPosition]:
+        """The stock positions an answer tells, in order: of one of its lines, or of all."""
+        told = balances.told(answer.details, line)
+        return [self._stock(row) for row in told[told["position_kind"] == tables.STOCK]]
+
+    def _stock(self, told: np.void) -> messages.InventoryPosition:
+        called = self._view.names.position(int(told["position"]))
+        return told_position(told, called.sku, called.node)
+
+    def _supply(self, answer: Outcomes, source_node: str = "") -> messages.Supply:
+        """The one supply an answer tells."""
+        told = balances.told(answer.details)
+        (row,) = told[told["position_kind"] == tables.SUPPLY]
+        return told_supply(self._view, row, source_node)
 
     # --- On hand -----------------------------------------------------------------------------
 
@@ -104,8 +104,7 @@ class InventoryService:
         lines = _lines("adjustments", request.adjustments)
         answer, _ = await self._submit(codec.adjust, request, call, lines)
         return messages.AdjustInventoryResponse(
-            positions=self._positions((item.sku, item.node) for item in request.adjustments),
-            revision=int(answer.rows["revision"][0]),
+            positions=self._stocks(answer), revision=int(answer.rows["revision"][0])
         )
 
     async def count(
@@ -114,37 +113,46 @@ class InventoryService:
         """CountInventory."""
         lines = _lines("counts", request.counts)
         answer, _ = await self._submit(codec.count, request, call, lines)
-        positions = self._positions((item.sku, item.node) for item in request.counts)
-        revision = int(answer.rows["revision"][0])
-        results = []
-        for item, position in zip(request.counts, positions, strict=True):
-            result = messages.InventoryCountResult(position=position)
-            moved = _movement_at(self._view.state, item.sku, item.node, revision)
-            if moved is not None:
-                result.correction = int(moved["delta"])
-                result.netted_quantity = int(moved["on_hand"]) - item.on_hand
-            results.append(result)
-        return messages.CountInventoryResponse(results=results, revision=revision)
+        told = balances.told(answer.details)
+        results = [
+            messages.InventoryCountResult(
+                position=self._stock(row),
+                correction=int(row["moved"]),
+                netted_quantity=int(row["on_hand"]) - item.on_hand,
+            )
+            for item, row in zip(request.counts, told, strict=True)
+        ]
+        for line, name in self._cancelled(answer.details):
+            results[line].cancelled_reservation_ids.append(name)
+        return messages.CountInventoryResponse(
+            results=results, revision=int(answer.rows["revision"][0])
+        )
+
+    def _cancelled(self, details: NDArray[np.void]) -> Iterator[tuple[int, str]]:
+        """(line, reservation id) of the holds that were cancelled and are still known."""
+        state = self._view.state
+        for detail in details[details["kind"] == outcomes.CANCELLED_HOLD]:
+            row = int(detail["position"])
+            if state.reservations["create_revision"][row] == detail["time_ms"]:
+                yield int(detail["line"]), reads.reservation_id(state, row)
 
     async def transfer(
         self, request: messages.TransferInventoryRequest, call: Call
     ) -> messages.TransferInventoryResponse:
         """TransferInventory."""
         lines = _lines("lines", request.lines, node=request.source_node)
-        answer, supplies = await self._submit(codec.transfer, request, call, lines)
-        state = self._view.state
-        source, destination = request.source_node, request.destination_node
-        return messages.TransferInventoryResponse(
-            source_positions=self._positions((item.sku, source) for item in request.lines),
-            destination_positions=self._positions(
-                (item.sku, destination) for item in request.lines
-            ),
-            supplies=[
-                self._supply(state, reads.supply_row(state, name.decode()), source)
-                for name in supplies
-            ],
-            revision=int(answer.rows["revision"][0]),
+        answer, _ = await self._submit(codec.transfer, request, call, lines)
+        reply = messages.TransferInventoryResponse(revision=int(answer.rows["revision"][0]))
+        told = balances.told(answer.details)
+        stock = told[told["position_kind"] == tables.STOCK]
+        # Of every line its source comes first.
+        reply.source_positions.extend(self._stock(row) for row in stock[0::2])
+        reply.destination_positions.extend(self._stock(row) for row in stock[1::2])
+        reply.supplies.extend(
+            told_supply(self._view, row, request.source_node)
+            for row in told[told["position_kind"] == tables.SUPPLY]
         )
+        return reply
 
     async def withhold(
         self, request: messages.WithholdInventoryRequest, call: Call
@@ -153,14 +161,10 @@ class InventoryService:
         lines = _lines("withholdings", request.withholdings)
         answer, _ = await self._submit(codec.withhold, request, call, lines)
         return messages.WithholdInventoryResponse(
-            positions=self._positions((item.sku, item.node) for item in request.withholdings),
-            revision=int(answer.rows["revision"][0]),
+            positions=self._stocks(answer), revision=int(answer.rows["revision"][0])
         )
 
     # --- Supply ------------------------------------------------------------------------------
-
-    def _supply(self, state: State, row: int, source_node: str = "") -> messages.Supply:
-        return supply_message(state, self._view.names, row, source_node)
 
     async def upsert_supply(
         self, request: messages.UpsertSupplyRequest, call: Call
@@ -169,11 +173,10 @@ class InventoryService:
         lines = [refusals.Line(field="(request)", sku=request.sku, node=request.node)]
         names = {"sku": request.sku, "node": request.node, "supply_id": request.supply_id}
         answer, _ = await self._submit(codec.upsert_supply, request, call, lines, names)
-        outcome = answer.rows[0]
         return messages.UpsertSupplyResponse(
-            supply=self._supply(self._view.state, int(outcome["affected"]), request.source_node),
+            supply=self._supply(answer, request.source_node),
             shortfall_quantity=_shortfall(answer.details),
-            revision=int(outcome["revision"]),
+            revision=int(answer.rows["revision"][0]),
         )
 
     async def receive_supply(
@@ -182,15 +185,13 @@ class InventoryService:
         """ReceiveSupply."""
         names = {"supply_id": request.supply_id}
         answer, _ = await self._submit(codec.receive_supply, request, call, (), names)
-        outcome = answer.rows[0]
-        supply = self._supply(self._view.state, int(outcome["affected"]))
         moved = answer.details[answer.details["kind"] == outcomes.MOVED]
         return messages.ReceiveSupplyResponse(
-            supply=supply,
-            position=self._positions([(supply.sku, supply.node)])[0],
+            supply=self._supply(answer),
+            position=self._stocks(answer)[0],
             moved_quantity=int(moved["quantity"].sum()),
             shortfall_quantity=_shortfall(answer.details),
-            revision=int(outcome["revision"]),
+            revision=int(answer.rows["revision"][0]),
         )
 
     async def cancel_supply(
@@ -199,11 +200,10 @@ class InventoryService:
         """CancelSupply."""
         names = {"supply_id": request.supply_id}
         answer, _ = await self._submit(codec.cancel_supply, request, call, (), names)
-        outcome = answer.rows[0]
         return messages.CancelSupplyResponse(
-            supply=self._supply(self._view.state, int(outcome["affected"])),
+            supply=self._supply(answer),
             shortfall_quantity=_shortfall(answer.details),
-            revision=int(outcome["revision"]),
+            revision=int(answer.rows["revision"][0]),
         )
 
     async def set_backorder_limit(
@@ -213,8 +213,7 @@ class InventoryService:
         names = {"sku": request.sku, "node": request.node}
         answer, _ = await self._submit(codec.set_backorder_limit, request, call, (), names)
         return messages.SetBackorderLimitResponse(
-            position=self._positions([(request.sku, request.node)])[0],
-            revision=int(answer.rows["revision"][0]),
+            position=self._stocks(answer)[0], revision=int(answer.rows["revision"][0])
         )
 
     # --- Limits ------------------------------------------------------------------------------
@@ -228,8 +227,7 @@ class InventoryService:
         outcome = answer.rows[0]
         reply = messages.SetCapacityResponse(revision=int(outcome["revision"]))
         if request.HasField("quantity"):
-            row = int(outcome["affected"])
-            reply.capacity.CopyFrom(capacity_message(self._view.state, self._view.names, row))
+            reply.capacity.CopyFrom(told_capacity(self._view, balances.told(answer.details)[0]))
         return reply
 
     async def set_channel_fence(
@@ -241,8 +239,7 @@ class InventoryService:
         outcome = answer.rows[0]
         reply = messages.SetChannelFenceResponse(revision=int(outcome["revision"]))
         if request.HasField("quantity"):
-            row = int(outcome["affected"])
-            reply.channel_fence.CopyFrom(fence_message(self._view.state, self._view.names, row))
+            reply.channel_fence.CopyFrom(told_fence(self._view, balances.told(answer.details)[0]))
         return reply
 
     async def set_purchase_limit(
@@ -260,68 +257,23 @@ class InventoryService:
         return reply
 
 
-# --- Messages --------------------------------------------------------------------------------
+# --- What an answer tells --------------------------------------------------------------------
 
 
-def supply_message(state: State, names: Names, row: int, source_node: str = "") -> messages.Supply:
-    """A supply as it stands."""
-    supply = state.supplies[row]
-    position = state.positions[int(supply["position"])]
-    called = names.position(int(supply["position"]))
-    standing = messages.Supply.STATE_OPEN
-    if not supply["open"]:
-        standing = messages.Supply.STATE_CANCELLED
-        if supply["received"] > 0:
-            standing = messages.Supply.STATE_RECEIVED
-    return messages.Supply(
-        supply_id=called.scope,
-        sku=called.sku,
-        node=called.node,
-        type=_SUPPLY_KINDS.get(int(supply["type"]), messages.SUPPLY_TYPE_UNSPECIFIED),
-        quantity=int(position["on_hand"]),
-        promised_quantity=int(position["held"]) + int(position["committed"]),
-        received_quantity=int(supply["received"]),
-        expected_time=timestamp(int(supply["expected_ms"])),
-        state=standing,
-        source_node=source_node,
-        etag=int(position["changed_revision"]),
-    )
+def told_supply(view: LedgerView, told: np.void, source_node: str = "") -> messages.Supply:
+    """A supply as an answer tells it."""
+    called = view.names.position(int(view.state.supplies["position"][int(told["supply"])]))
+    return supply_message(told, called, source_node)
 
 
-def _free(position: np.void) -> int:
-    return int(position["on_hand"]) - int(position["held"]) - int(position["committed"])
+def told_capacity(view: LedgerView, told: np.void) -> messages.Capacity:
+    """A capacity as an answer tells it."""
+    return capacity_message(told, view.names.position(int(told["position"])))
 
 
-def capacity_message(state: State, names: Names, row: int) -> messages.Capacity:
-    """A capacity as it stands."""
-    position = state.positions[row]
-    called = names.position(row)
-    made = messages.Capacity(
-        quantity=reads.capacity_units(state, row),
-        held=int(position["held"]),
-        committed=int(position["committed"]),
-        available=_free(position),
-    )
-    if called.is_slot:
-        made.carrier_slot.slot, made.carrier_slot.node = called.sku, called.node
-    else:
-        made.node_capacity.date, made.node_capacity.node = called.sku, called.node
-    return made
-
-
-def fence_message(state: State, names: Names, row: int) -> messages.ChannelFence:
-    """A ring-fence as it stands."""
-    position = state.positions[row]
-    called = names.position(row)
-    return messages.ChannelFence(
-        channel=called.scope,
-        sku=called.sku,
-        node=called.node,
-        quantity=int(position["on_hand"]),
-        held=int(position["held"]),
-        committed=int(position["committed"]),
-        available=_free(position),
-    )
+def told_fence(view: LedgerView, told: np.void) -> messages.ChannelFence:
+    """A ring-fence as an answer tells it."""
+    return fence_message(told, view.names.position(int(told["position"])))
 
 
 def _lines(field: str, items: Iterable[Any], *, node: str = "") -> list[refusals.Line]:
@@ -355,17 +307,3 @@ def _shortages(
 
 def _shortfall(details: NDArray[np.void]) -> int:
     return int(details["shortfall"][details["kind"] == outcomes.SHORTFALL].sum())
-
-
-def _movement_at(state: State, sku: str, node: str, revision: int) -> np.void | None:
-    """The movement of a position that this revision made, while it is kept."""
-    row = reads.position_row(state, sku, node)
-    if row < 0:
-        return None
-    for slot in reads.movements_of(state, row):
-        movement: np.void = state.movements[slot]
-        if movement["revision"] == revision:
-            return movement
-        if movement["revision"] < revision:
-            return None
-    return None

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import commands, invariants, limits, reads, tables
+from engine.balances import read_balance
 from engine.state import State
 from holdfast.v1 import inventory_service_pb2 as messages
 from server.transport import scan
@@ -20,13 +21,13 @@ from server.transport.names import BACKORDER
 from server.transport.node_rows import NodeRows
 from server.transport.paging import Page, page_of
 from server.transport.position_columns import find_rows, read_positions
-from server.transport.position_messages import inventory_position
-from server.transport.render import timestamp
-from server.transport.services.inventory import (
+from server.transport.position_messages import (
     capacity_message,
     fence_message,
+    inventory_position,
     supply_message,
 )
+from server.transport.render import timestamp
 from server.transport.validation import Checker
 
 _MOVEMENT_TYPES = {
@@ -251,7 +252,10 @@ class InventoryReads:
                 state, page.after, page.size, sku=rows["sku"], node=rows["node"], in_state=wanted
             )
         reply = messages.ListSuppliesResponse(
-            supplies=[supply_message(state, self._view.names, row) for row in found],
+            supplies=[
+                supply_message(read_balance(state, row), self._view.names.position(row))
+                for row in state.supplies["position"][found].tolist()
+            ],
             next_page_token=page.token(after),
             revision=state.revision,
         )
@@ -271,7 +275,10 @@ class InventoryReads:
                 state, tables.CAPACITY, page.after, page.size, node=rows["node"]
             )
         reply = messages.ListCapacitiesResponse(
-            capacities=[capacity_message(state, self._view.names, int(row)) for row in found],
+            capacities=[
+                capacity_message(read_balance(state, row), self._view.names.position(row))
+                for row in found.tolist()
+            ],
             next_page_token=page.token(after),
             revision=state.revision,
         )
@@ -297,7 +304,10 @@ class InventoryReads:
                 scope=rows["channel"],
             )
         reply = messages.ListChannelFencesResponse(
-            channel_fences=[fence_message(state, self._view.names, int(row)) for row in found],
+            channel_fences=[
+                fence_message(read_balance(state, row), self._view.names.position(row))
+                for row in found.tolist()
+            ],
             next_page_token=page.token(after),
             revision=state.revision,
         )

@@ -104,7 +104,10 @@ def test_newest_holds_are_cancelled_until_it_is_covered() -> None:
     counted = ledger.count("pear", "berlin", 5, policy=commands.CANCEL_NEWEST_HOLDS)
     states = [ledger.state_of(hold) for hold in holds]
     assert states == [outcomes.HELD, *[outcomes.CANCELLED] * 3, outcomes.CONFIRMED]
-    assert [(int(d["quantity"]), int(d["shortfall"])) for d in counted.details] == [(3, 0)]
+    told = [d for d in counted.details if d["kind"] == outcomes.SHORTFALL]
+    assert [(int(d["quantity"]), int(d["shortfall"])) for d in told] == [(3, 0)]
+    named = [int(d["time_ms"]) for d in counted.details if d["kind"] == outcomes.CANCELLED_HOLD]
+    assert named == [hold.revision for hold in (holds[3], holds[2], holds[1])]
     assert ledger.at("pear", "berlin").available == 1
 
 
