@@ -13,18 +13,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import allowances, commands, index, outcomes, revise, settle, stock, supply, tables
+from engine import allowances, commands, outcomes, revise, settle, stock, supply, tables
 from engine.compiled import Integer, kernel
 from engine.create import create, end_superseded, restore_superseded, uncreate
 from engine.details import write_takes
-from engine.hashing import combine
 from engine.names import define_group, define_name, find_name
+from engine.prefetch import ROWS_AHEAD, SLOTS_AHEAD, ahead
 from engine.requests import find_request, fingerprint_of, recall, remember
 
 NONE = tables.NONE
 OK = outcomes.OK
 REPLAYED = outcomes.REPLAYED
 _ZERO = np.uint64(0)
+_LOOK_AHEAD_MIN = 4
 DETAILS_PER_COMMAND = 1024  # room a command may need besides two details a line
 
 
@@ -124,12 +125,13 @@ def _dispatch(
     if kind == commands.CANCEL_SUPPLY:
         return supply.cancel_supply(st, lines[first], outcome, details, at)
     if kind == commands.SET_BACKORDER_LIMIT:
-        return supply.set_backorder_limit(st, lines[first], outcome)
+        return supply.set_backorder_limit(st, lines[first], outcome, details, at)
     if kind == commands.SET_CAPACITY:
-        allowances.set_capacity(st, lines[first], text, lines_text_at, outcome)
-    elif kind == commands.SET_CHANNEL_FENCE:
-        allowances.set_channel_fence(st, lines[first], outcome)
-    elif kind == commands.SET_PURCHASE_LIMIT:
+        line = lines[first]
+        return allowances.set_capacity(st, line, text, lines_text_at, outcome, details, at)
+    if kind == commands.SET_CHANNEL_FENCE:
+        return allowances.set_channel_fence(st, lines[first], outcome, details, at)
+    if kind == commands.SET_PURCHASE_LIMIT:
         allowances.set_purchase_limit(st, header, lines[first], outcome)
     elif kind == commands.SET_NODE_FROZEN:
         _set_node_frozen(st, lines[first], outcome)
@@ -302,47 +304,6 @@ def _begin(st: Any, now_ms: int, cursor: NDArray[np.int64]) -> None:
 
 
 @kernel
-def _draw_near(
-    st: Any, headers: NDArray[np.void], lines: NDArray[np.void], begin: int, first: int
-) -> Integer:
-    """Read what the next commands will look up, so that memory answers many at a time.
-
-    Independent loads overlap; those of the commands themselves each wait for the one before. The
-    sum keeps the compiler from dropping the loads. Returns the command after the last one read.
-    """
-    stop = min(begin + 32, headers.shape[0])
-    if stop - begin < 4:
-        return stop
-    seen = _ZERO
-    line = first
-    for i in range(begin, stop):
-        header = headers[i]
-        seen ^= st.request_index[index.home(st.request_index, header.request_hi)]
-        seen ^= st.reservation_index[index.home(st.reservation_index, header.reservation_hi)]
-        seen ^= st.owner_index[index.home(st.owner_index, header.owner_key)]
-        if header.line_count > 16:
-            line += header.line_count
-            continue
-        for j in range(line, line + header.line_count):
-            key = combine(lines[j].sku_key, lines[j].node_key)
-            seen ^= st.position_index[index.home(st.position_index, key)]
-        line += header.line_count
-    line = first
-    for i in range(begin, stop):
-        count = headers[i].line_count
-        if count <= 16:
-            for j in range(line, line + count):
-                key = combine(lines[j].sku_key, lines[j].node_key)
-                at = index.home(st.position_index, key)
-                if st.position_index[at] != _ZERO:
-                    row = index.row_at(st.position_index, at)
-                    seen ^= np.uint64(st.positions[row].key)
-        line += count
-    st.meta[0].drawn_near = np.int64(seen)
-    return stop
-
-
-@kernel
 def apply_columns(
     st: Any,
     now_ms: int,
@@ -357,8 +318,8 @@ def apply_columns(
     a first command below 0 starts the batch.
 
     Stops early when the details left might not suffice for the next command or atomic group, or at
-    a command that is not the kernel's (DELETE_DOCUMENT); the cursor then says where. Documents put
-    are counted in the cursor: keeping their bytes is the caller's.
+    a command that is not the kernel's (DELETE_DOCUMENT, RESIZE); the cursor then says where.
+    Documents put are counted in the cursor: keeping their bytes is the caller's.
     """
     meta = st.meta[0]
     if cursor[0] < 0:
@@ -367,17 +328,29 @@ def apply_columns(
     first = cursor[1]
     text_at = cursor[2]
     at = cursor[3]
-    warm = i
-    while i < headers.shape[0]:
-        if headers[i].kind == commands.DELETE_DOCUMENT:
+    count = headers.shape[0]
+    # A few commands are done before memory could answer.
+    near = i if count - i >= _LOOK_AHEAD_MIN else count
+    far = near
+    near_line = first
+    far_line = first
+    while i < count:
+        if headers[i].kind == commands.DELETE_DOCUMENT or headers[i].kind == commands.RESIZE:
             break
-        if i >= warm:
-            warm = _draw_near(st, headers, lines, i, first)
+        stop = min(count, i + SLOTS_AHEAD)
+        if far < stop:
+            far_line = ahead(st, headers, lines, far, far_line, stop, -1)
+            far = stop
+        stop = min(count, i + ROWS_AHEAD)
+        if near < stop:
+            near_line = ahead(st, headers, lines, near, near_line, stop, i)
+            near = stop
         group = max(np.int64(1), headers[i].amount) if headers[i].kind == commands.CREATE else 1
-        group = min(group, headers.shape[0] - i)
+        group = min(group, count - i)
         needed = np.int64(0)
         for j in range(i, i + group):
-            needed += 2 * np.int64(headers[j].line_count) + DETAILS_PER_COMMAND
+            a_line = 8 if headers[j].flags & commands.TELL_BALANCES else 2
+            needed += a_line * np.int64(headers[j].line_count) + DETAILS_PER_COMMAND
         if details.shape[0] - at < needed:
             break
         group_first = i
@@ -410,6 +383,7 @@ def apply_columns(
                 outcome.code = outcomes.BATCH_ABORTED
             else:
                 _keep_reference(st, header, text, text_at)
+                meta.holds_told = 0
                 outcome.detail_count = _dispatch(
                     st,
                     header,

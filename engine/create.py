@@ -17,8 +17,7 @@ from engine import commands, heap, index, outcomes, tables
 from engine import reservations as records
 from engine.compiled import Integer, kernel
 from engine.details import write_detail, write_takes
-from engine.hashing import hash_bytes_wide
-from engine.ids import ID_BYTES, write_made_id
+from engine.ids import made_key
 from engine.names import define_name, find_name
 from engine.positions import (
     SCOPE_CAPACITY,
@@ -163,11 +162,12 @@ def _take_limit(
     left = limit if row < 0 else available(st, row)
     if left < quantity:
         return used, outcomes.PURCHASE_LIMIT_REACHED, max(0, left)
+    # Known or new, the name is compared: no owner may be counted as another with the same key.
+    at = text_at + header.reservation_bytes
+    owner = define_name(st, commands.OWNER, header.owner_key, text, at, at + header.owner_bytes)
+    if owner < 0:
+        return used, -owner, 0
     if row < 0:
-        at = text_at + header.reservation_bytes
-        owner = define_name(st, commands.OWNER, header.owner_key, text, at, at + header.owner_bytes)
-        if owner < 0:
-            return used, -owner, 0
         row = make_position(st, key, _LIMIT, sku, NONE, owner)
         if row < 0:
             return used, -row, 0
@@ -338,14 +338,28 @@ def write_noted_takes(st: Any, row: int, used: int) -> None:
 
 
 @kernel
-def _lift_owned(st: Any, owner_key: np.uint64) -> None:
+def _is_owned_by(st: Any, row: int, header: Any, text: NDArray[np.uint8], text_at: int) -> bool:
+    """Whether a hold is the owner's by name, not only by key."""
+    at = text_at + header.reservation_bytes
+    same = st.reservations[row].owner_bytes == header.owner_bytes
+    for i in range(header.owner_bytes):
+        same = same and st.owner_text[row, i] == text[at + i]
+    return same
+
+
+@kernel
+def _lift_owned(st: Any, header: Any, text: NDArray[np.uint8], text_at: int) -> None:
     """Lift the owner's holds from before the running group and chain them, by `newer`, as
     superseded: they end with the group, or are lowered again."""
     meta = st.meta[0]
-    row = records.first_owned(st, owner_key)
+    row = records.first_owned(st, header.owner_key)
     while row >= 0:
         hold = st.reservations[row]
-        if hold.create_revision <= meta.group_revision and hold.older != _LIFTED:
+        if (
+            hold.create_revision <= meta.group_revision
+            and hold.older != _LIFTED
+            and _is_owned_by(st, row, header, text, text_at)
+        ):
             records.lift(st, row)
             hold.older = _LIFTED
             hold.newer = meta.superseded
@@ -401,8 +415,7 @@ def create(
     lo = header.reservation_lo
     made = hi == _ZERO and lo == _ZERO
     if made:
-        write_made_id(st.made_id, 0, now_ms, meta.revision + 1, meta.ledger_seed)
-        hi, lo = hash_bytes_wide(st.made_id, 0, ID_BYTES)
+        hi, lo = made_key(now_ms, meta.revision + 1, meta.ledger_seed)
     outcome.reservation_hi = hi
     outcome.reservation_lo = lo
     existing = records.find_reservation(st, hi, lo)
@@ -424,7 +437,7 @@ def create(
     supersede = (header.flags & commands.REPLACE_OWNER_HOLDS) != 0 and header.owner_key != _ZERO
     superseded = meta.superseded
     if supersede:
-        _lift_owned(st, header.owner_key)
+        _lift_owned(st, header, text, text_at)
     code, used, written = fill(st, header, lines, first, text, text_at, HELD, details, detail_at)
     if code != OK:
         restore_superseded(st, superseded)

@@ -84,19 +84,34 @@ def hash_bytes(buffer: NDArray[np.uint8], start: int, stop: int) -> np.uint64:
 
 
 @kernel
+def begin_wide(size: int) -> tuple[np.uint64, np.uint64]:
+    """The running 128-bit hash of a text of `size` bytes, before its first word."""
+    return _OFFSET ^ np.uint64(size), _OFFSET_2
+
+
+@kernel
+def absorb_wide(high: np.uint64, low: np.uint64, word: np.uint64) -> tuple[np.uint64, np.uint64]:
+    """Take the text's next eight bytes, little-endian, into its running 128-bit hash."""
+    low = (low ^ mix(word)) * _PRIME
+    return absorb(high, word), low ^ (low >> _S29)
+
+
+@kernel
+def end_wide(high: np.uint64, low: np.uint64) -> tuple[np.uint64, np.uint64]:
+    """The 128-bit key once all words are in."""
+    high = mix(high)
+    return (high if high != _ZERO else _ONE), mix(low)
+
+
+@kernel
 def hash_bytes_wide(
     buffer: NDArray[np.uint8], start: int, stop: int
 ) -> tuple[np.uint64, np.uint64]:
     """128-bit key of buffer[start:stop] as (hi, lo); never (0, 0)."""
-    high = _OFFSET ^ np.uint64(stop - start)
-    low = _OFFSET_2
+    high, low = begin_wide(stop - start)
     for at in range(start, stop, 8):
-        word = _word(buffer, at, stop)
-        high = absorb(high, word)
-        low = (low ^ mix(word)) * _PRIME
-        low ^= low >> _S29
-    high = mix(high)
-    return (high if high != _ZERO else _ONE), mix(low)
+        high, low = absorb_wide(high, low, _word(buffer, at, stop))
+    return end_wide(high, low)
 
 
 def key_of(text: bytes) -> int:

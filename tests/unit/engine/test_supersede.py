@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from engine import commands, outcomes, tables
+from tests.columns import name_key
 from tests.ledger import Ledger
 
 
@@ -75,3 +76,17 @@ def test_answer_of_a_group_tells_what_its_members_have_in_the_end() -> None:
     assert ledger.open_units(waiting) == {"berlin": 3}
     assert [int(detail["position_kind"]) for detail in waiting.details] == [tables.STOCK]
     assert waiting.etag == new.revision
+
+
+def test_owner_whose_key_is_anothers_does_not_replace_their_carts() -> None:
+    """As if 64 bits had collided, or somebody had looked for a name with which they do."""
+    ledger = Ledger()
+    ledger.stock("pear", "berlin", 5)
+    cart = ledger.create([("pear", "berlin", 2)], owner="ann")
+    collides = ledger.creating([("pear", "berlin", 1)], owner="eve", replace=True)
+    collides.headers["owner_key"] = name_key("ann")
+    assert ledger.one(collides).ok
+    assert ledger.state_of(cart) == outcomes.HELD
+    assert ledger.create([("pear", "berlin", 2)], owner="ann", replace=True).ok
+    assert ledger.state_of(cart) == outcomes.CANCELLED
+    assert ledger.at("pear", "berlin").held == 3
