@@ -26,10 +26,13 @@ from server.transport.encode import encode_creates
 from server.transport.framing import framed
 from server.transport.ledger_view import LedgerView
 
-# How long a request waits for each create under way, from how many on, and at most.
-_GATHER_S_EACH = 0.0001
-_LOADED = 8
-_GATHER_S_MAX = 0.006
+# Gathering begins where this many creates were under way together of late ...
+_CROWD_MIN = 3
+# ... of which figure this much is left with each flush ...
+_CROWD_LEFT = 0.95
+# ... and ends when a slice of time brought no other, or after so many of them.
+_SLICE_S = 0.0015
+_SLICES_MAX = 4
 _TOGETHER_MAX = 1024
 # A caller in a hurry goes alone: its deadline must not end others, nor theirs drop it.
 _HURRY_S = 0.25
@@ -59,6 +62,7 @@ class CreateCollector:
         self._waiting: dict[Caller, list[_Waiting]] = {}
         self._count = 0
         self._under_way = 0
+        self._crowd = 0.0
         self._flush: asyncio.Handle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -72,10 +76,10 @@ class CreateCollector:
         self._waiting.setdefault(call.caller, []).append(waiting)
         self._count += 1
         self._under_way += 1
+        self._crowd = max(self._crowd, self._under_way)
         if self._flush is None:
-            if self._under_way >= _LOADED:
-                wait_s = min(_GATHER_S_MAX, self._under_way * _GATHER_S_EACH)
-                self._flush = loop.call_later(wait_s, self._send)
+            if self._crowd >= _CROWD_MIN:
+                self._flush = loop.call_later(_SLICE_S, self._gather, loop, self._count, 1)
             else:
                 self._flush = loop.call_soon(self._send)
         elif self._count >= _TOGETHER_MAX:
@@ -86,10 +90,18 @@ class CreateCollector:
         finally:
             self._under_way -= 1
 
+    def _gather(self, loop: asyncio.AbstractEventLoop, before: int, slices: int) -> None:
+        """A slice of time is over: go on while it brings others."""
+        if self._count > before and slices < _SLICES_MAX:
+            self._flush = loop.call_later(_SLICE_S, self._gather, loop, self._count, slices + 1)
+        else:
+            self._send()
+
     def _send(self) -> None:
         """Give what has gathered to the ledger."""
         self._flush = None
         self._count = 0
+        self._crowd *= _CROWD_LEFT
         gathered, self._waiting = self._waiting, {}
         for caller, calls in gathered.items():
             here = [call for call in calls if not call.future.done()]
