@@ -39,6 +39,15 @@ def count_oversold(state: State, start: int, stop: int) -> int:
     return int(_oversold(state.tables, start, stop))
 
 
+def idempotency_window_ms(state: State) -> int:
+    """Ledger time since the oldest answer that is still remembered; 0 when there is none."""
+    oldest, following = (int(state.meta[name][0]) for name in ("request_oldest", "request_next"))
+    if oldest == following:
+        return 0
+    answers = state.arrays["request_outcomes"]
+    return state.now_ms - int(answers["now_ms"][oldest & (len(answers) - 1)])
+
+
 class LedgerMetrics:
     """What the ledger tells Prometheus."""
 
@@ -120,6 +129,11 @@ class LedgerMetrics:
         yield CounterMetricFamily("holdfast_revision", "Commands applied.", float(state.revision))
         yield GaugeMetricFamily(
             "holdfast_ledger_time_seconds", "The ledger's time.", state.now_ms / 1e3
+        )
+        yield GaugeMetricFamily(
+            "holdfast_idempotency_window_seconds",
+            "Age of the oldest answer still remembered: how far back a repeat is recognised.",
+            idempotency_window_ms(state) / 1e3,
         )
         reservations = GaugeMetricFamily(
             "holdfast_reservations", "Reservations kept, by state.", labels=["state"]
