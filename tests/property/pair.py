@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine import invariants, machine, outcomes
+from engine import commands, invariants, machine, outcomes
 from engine.commands import CommandBatch
 from engine.outcomes import Outcomes
 from engine.state import Capacity, State
@@ -29,9 +29,9 @@ ROOM = Capacity(
 )
 
 SETUP = (
-    columns.define(columns.commands.SKU, *SKUS),
-    columns.define(columns.commands.NODE, *NODES),
-    columns.define(columns.commands.CHANNEL, *CHANNELS),
+    columns.define(commands.SKU, *SKUS),
+    columns.define(commands.NODE, *NODES),
+    columns.define(commands.CHANNEL, *CHANNELS),
     *(columns.define_group(group, *members) for group, members in GROUPS.items()),
 )
 
@@ -81,7 +81,7 @@ class Pair:
 
     def restore(self) -> None:
         """Go on with a ledger restored from a snapshot."""
-        restored = State.restore(ROOM, self.ledger.state.sections())
+        restored = State.restore(self.ledger.state.sections())
         assert invariants.state_hash(restored) == self.ledger.hash()
         assert invariants.check(restored) == []
         self.ledger.state = restored

@@ -17,7 +17,7 @@ _COMMON = settings(
 )
 _PROFILES = {
     "everyday": settings(
-        _COMMON, derandomize=True, database=None, max_examples=60, stateful_step_count=40
+        _COMMON, derandomize=True, database=None, max_examples=80, stateful_step_count=40
     ),
     "campaign": settings(_COMMON, max_examples=5000, stateful_step_count=80),
 }

@@ -17,7 +17,7 @@ from tests.property.operations import Operation, pieces
 from tests.property.pair import Pair
 from tests.property.traffic import CHANNELS, DAY, PLACES, SKUS, SLOT, Traffic
 
-SEEDS = range(int(os.environ.get("HOLDFAST_WALKS", "24")))
+SEEDS = range(int(os.environ.get("HOLDFAST_WALKS", "30")))
 OPERATIONS = 300
 
 Steps = list[tuple[int, list[Operation]]]
@@ -63,7 +63,7 @@ def walk(seed: int, pair: Pair, steps: Steps) -> None:
             pair.restore()
         if sent >= OPERATIONS:
             break
-        waited_ms = chance.choice([0, 1, 100, 1000, 5000])
+        waited_ms = traffic.wait_ms(pair.ledger.now_ms)
         batch = traffic.batch(pair.ledger.now_ms + waited_ms, chance.randint(1, size))
     pair.verify_replay()
 

@@ -42,7 +42,7 @@ _WEIGHTS = {
     "upsert_supply": 4,
     "receive_supply": 3,
     "cancel_supply": 1,
-    "allow": 3,
+    "allow": 4,
     "create_again": 1,
     "ask_again": 4,
 }
@@ -66,6 +66,17 @@ class Traffic:
             operations += getattr(self, f"_{kind}")(now_ms)
         self.asked += [each for each in operations if each.request_id and each.amount <= 1]
         return operations
+
+    def wait_ms(self, now_ms: int) -> int:
+        """How long until the next batch: often until the very millisecond of an expiry."""
+        due = [
+            each.expire_ms - now_ms
+            for each in self.model.live()
+            if each.state == outcomes.HELD and 0 < each.expire_ms - now_ms < 3_000
+        ]
+        if due and self.chance.random() < 0.3:
+            return max(0, min(due) + self.chance.choice([-1, 0, 0]))
+        return self.chance.choice([0, 1, 100, 1000, 3000])
 
     # --- choices ----------------------------------------------------------------
 
@@ -166,10 +177,25 @@ class Traffic:
         return numbered(group)
 
     def _about(
-        self, kind: int, name: str, lines: tuple[Line, ...] = (), **fields: int
+        self,
+        kind: int,
+        name: str,
+        lines: tuple[Line, ...] = (),
+        *,
+        ttl_ms: int = 0,
+        fill_policy: int = commands.ALL_OR_NONE,
     ) -> list[Operation]:
-        etag = self._etag(name)
-        return [Operation(kind, lines, self._request(), name, etag=etag, **fields)]
+        return [
+            Operation(
+                kind,
+                lines,
+                self._request(),
+                name,
+                etag=self._etag(name),
+                ttl_ms=ttl_ms,
+                fill_policy=fill_policy,
+            )
+        ]
 
     def _by_line(self, name: str, *, shipped: bool = False) -> tuple[Line, ...]:
         """Quantities by line, mostly of what is there."""
@@ -274,14 +300,22 @@ class Traffic:
     def _count(self, now_ms: int) -> list[Operation]:
         counted: dict[tuple[str, str], Line] = {}
         for line in self._stock_lines(0, 8):
-            dated = self.chance.random() < 0.5
-            time_ms = now_ms - self._units(8_000) if dated else 0
+            time_ms = self._moment(now_ms) if self.chance.random() < 0.6 else 0
             if self._rarely():
                 time_ms = now_ms + self.chance.choice([100_000, 400_000])
             line = replace(line, time_ms=time_ms, policy=self._policy())
             counted.setdefault((line.sku, line.node), line)
         lines = tuple(counted.values())
         return [Operation(commands.COUNT, lines, self._request(), flags=self._flags())]
+
+    def _moment(self, now_ms: int) -> int:
+        """A time to count at: often the very millisecond in which something happened."""
+        world = self.model.world
+        happened = [when_ms for moves in world.moves.values() for when_ms, _ in moves[-6:]]
+        happened += world.counts.values()
+        if happened and self.chance.random() < 0.7:
+            return self.chance.choice(happened) + self.chance.choice([-1, 0, 0, 1])
+        return now_ms - self._units(8_000)
 
     def _withhold(self, now_ms: int) -> list[Operation]:
         lines = tuple(
@@ -356,7 +390,7 @@ class Traffic:
     def _allow(self, now_ms: int) -> list[Operation]:
         sku, node = self._sku(), self._node()
         units = self.chance.randint(0, 6)
-        which = self.chance.randrange(6)
+        which = self.chance.choice([0, 1, 1, 1, 2, 3, 4])
         if which == 0:
             line = Line(sku, node, quantity=units)
             return [Operation(commands.SET_BACKORDER_LIMIT, (line,), self._request())]
@@ -384,11 +418,9 @@ class Traffic:
         if not made:
             return []
         again = replace(self.chance.choice(made), request_id="")
-        return [
-            again
-            if again.amount <= 1 and not self._rarely(3)
-            else replace(again, amount=0, ttl_ms=again.ttl_ms + 1)
-        ]
+        if again.amount <= 1 and not self._rarely(3):
+            return [again]
+        return [replace(again, amount=0, ttl_ms=again.ttl_ms + 1)]
 
     def _ask_again(self, now_ms: int) -> list[Operation]:
         if not self.asked:
