@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -47,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown:
         parser.error(f"no benchmark {unknown[0]!r}; there are {', '.join(BENCHMARKS)}")
     names = asked.names or list(BENCHMARKS)
+    # gRPC's remarks on being forked would fall between the lines.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     if not asked.here:
         _warm_up()
     measured: dict[str, float | None] = {}

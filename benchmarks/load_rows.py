@@ -1,4 +1,4 @@
-"""``holdfast load`` of a million stock rows into an empty, journaled ledger: rows a second.
+"""``holdfast load`` of two million stock rows into an empty, journaled ledger: rows a second.
 
 The command is run as a user runs it, against a server of its own on the other core; its time is
 that of the whole command, from its start to its end, reading and checking the file included. Nodes
@@ -27,8 +27,8 @@ from benchmarks.stock_files import (
     write_stock_parquet,
 )
 
-ROWS = 1_000_000
-ROUNDS = 3
+ROWS = 2_000_000
+ROUNDS = 2
 _LOAD_S_MAX = 60.0
 
 
