@@ -298,6 +298,7 @@ class Server:
         _log.info(
             "snapshot written",
             revision=report.name.revision,
+            size_bytes=report.size_bytes,
             records_trimmed=report.records_trimmed,
             seconds=round(report.seconds, 3),
         )
@@ -305,7 +306,7 @@ class Server:
     def _taken(self, report: SnapshotReport) -> SnapshotTaken:
         self._last_snapshot = SnapshotTaken(
             revision=report.name.revision,
-            size_bytes=0,
+            size_bytes=report.size_bytes,
             create_ms=self._gateway.now_ms(),
             seconds=report.seconds,
         )

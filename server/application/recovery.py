@@ -158,6 +158,11 @@ async def take_snapshot(replayed: Replayed, journal: Journal) -> SnapshotName:
     return await journal.snapshots.save(Snapshot(header, state.sections()))
 
 
+def snapshot_bytes(state: State) -> int:
+    """How large a snapshot of this state is, but for its manifest."""
+    return sum(rows.nbytes for _, rows in state.sections())
+
+
 @dataclass(frozen=True, slots=True)
 class _Loaded:
     state: State

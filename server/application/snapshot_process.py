@@ -5,7 +5,8 @@ result. Replay is deterministic, so this is the writer's own state at that recor
 never pauses; the price is a second copy of the state in memory for as long as it runs.
 
 Prints one JSON object: the snapshots that may be relied on, newest first, each read back and
-verified. Ends with status 1 and one sentence on stderr when it could not.
+verified, and the size of the new one. Ends with status 1 and one sentence on stderr when it could
+not.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import os
 import sys
 from typing import Any
 
-from server.application.recovery import replay, take_snapshot
+from server.application.recovery import replay, snapshot_bytes, take_snapshot
 from server.journal.errors import JournalError
 from server.journal.genesis import JournalIdentity
 from server.journal.opening import open_journal
@@ -28,8 +29,10 @@ SNAPSHOTS_KEPT = 2
 _NICENESS = 10
 
 
-async def write_snapshot(journal_url: str, identity: JournalIdentity) -> list[SnapshotName]:
-    """Save a snapshot of the journal's end; the newest ones that are whole, newest first."""
+async def write_snapshot(
+    journal_url: str, identity: JournalIdentity
+) -> tuple[list[SnapshotName], int]:
+    """Save a snapshot of the journal's end. (the newest that are whole, newest first; its bytes)"""
     journal = await open_journal(journal_url, identity)
     try:
         replayed, _ = await replay(journal)
@@ -38,7 +41,7 @@ async def write_snapshot(journal_url: str, identity: JournalIdentity) -> list[Sn
         for name in (await journal.snapshots.list())[:SNAPSHOTS_KEPT]:
             await journal.snapshots.load(name)
             whole.append(name)
-        return whole
+        return whole, snapshot_bytes(replayed.state)
     finally:
         await journal.close()
 
@@ -48,14 +51,14 @@ def main() -> int:
     request: dict[str, Any] = json.load(sys.stdin)
     os.nice(_NICENESS)
     try:
-        names = asyncio.run(
+        names, size_bytes = asyncio.run(
             write_snapshot(request["journal"], JournalIdentity(**request["identity"]))
         )
     except JournalError as error:
         sys.stderr.write(f"{error}\n")
         return 1
     whole = [[*name.record_id, name.revision] for name in names]
-    sys.stdout.write(json.dumps({"snapshots": whole}) + "\n")
+    sys.stdout.write(json.dumps({"snapshots": whole, "size_bytes": size_bytes}) + "\n")
     return 0
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from server.application.flight import BatchReport
-from server.application.recovery import RecoveryReport, Replayed, take_snapshot
+from server.application.recovery import RecoveryReport, Replayed, snapshot_bytes, take_snapshot
 from server.application.sequencer import Sequencer
 from server.application.snapshot_process import SNAPSHOTS_KEPT
 from server.journal.errors import JournalError
@@ -36,6 +36,7 @@ class SnapshotReport:
     """A snapshot that is kept, for logs and metrics."""
 
     name: SnapshotName
+    size_bytes: int
     records_trimmed: int
     seconds: float
 
@@ -96,7 +97,12 @@ class Snapshots:
             raise SnapshotFailed(str(error)) from error
         # Nothing is trimmed: that waits until a snapshot process has read this one back.
         self._covered_revision = name.revision
-        return SnapshotReport(name=name, records_trimmed=0, seconds=loop.time() - started_s)
+        return SnapshotReport(
+            name=name,
+            size_bytes=snapshot_bytes(sequencer.state),
+            records_trimmed=0,
+            seconds=loop.time() - started_s,
+        )
 
     def _begin(self) -> asyncio.Task[SnapshotReport]:
         self._task = asyncio.get_running_loop().create_task(self._write())
@@ -140,9 +146,10 @@ class Snapshots:
         if process.returncode != 0:
             last = complaint.decode(errors="replace").strip().rpartition("\n")[2]
             raise SnapshotFailed(f"snapshot process, status {process.returncode}: {last}")
+        told = json.loads(printed)
         names = [
             SnapshotName(RecordId(epoch, sequence), revision)
-            for epoch, sequence, revision in json.loads(printed)["snapshots"]
+            for epoch, sequence, revision in told["snapshots"]
         ]
         try:
             trimmed = await self._keep(names)
@@ -150,7 +157,10 @@ class Snapshots:
             raise SnapshotFailed(str(error)) from error
         self._covered_revision = max(self._covered_revision, names[0].revision)
         return SnapshotReport(
-            name=names[0], records_trimmed=trimmed, seconds=loop.time() - started_s
+            name=names[0],
+            size_bytes=told["size_bytes"],
+            records_trimmed=trimmed,
+            seconds=loop.time() - started_s,
         )
 
     async def _keep(self, whole: list[SnapshotName]) -> int:

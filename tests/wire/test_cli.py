@@ -187,6 +187,8 @@ def test_the_server_tells_of_itself(shell: Shell, server: RunningServer):
     assert shell.run("health").stdout.split() == [server.target, "SERVING"]
     assert shell.json("health", "--wait", "5") == {"target": server.target, "health": "SERVING"}
     assert "SERVING" in shell.run("status").stdout
+    (written,) = shell.json("snapshot")["snapshots"]
+    assert written["size_bytes"] > 0
     status = shell.json("status", "--state-hash")
     assert len(status["state_hash"]) == 64
     found = shell.json("verify")

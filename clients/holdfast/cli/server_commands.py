@@ -13,6 +13,9 @@ from holdfast.cli.connecting import Session, connected
 from holdfast.cli.printing import complain
 
 
+_SNAPSHOT_S_MAX = 600.0
+
+
 def serve(context: typer.Context) -> None:
     """Serve the ledger over gRPC. `holdfast serve --help` lists every flag."""
     try:
@@ -81,6 +84,27 @@ def status(
     )
     if found.state_hash:
         session.printer.line(f"state hash {found.state_hash}")
+
+
+@connected
+def snapshot(session: Session) -> None:
+    """Write a snapshot of the ledger now, so that a restart replays only what comes after it."""
+    written = session.client.create_snapshot(timeout=_SNAPSHOT_S_MAX)
+    if session.printer.as_json:
+        session.printer.json(written)
+        return
+    session.printer.table(
+        ["shard", "revision", "bytes", "seconds"],
+        [
+            (
+                each.shard,
+                each.revision,
+                each.size_bytes,
+                round(each.write_time.total_seconds(), 3) if each.write_time else "",
+            )
+            for each in written.snapshots
+        ],
+    )
 
 
 @connected

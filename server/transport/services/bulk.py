@@ -152,8 +152,9 @@ class BulkCreate:
         return b"".join(out) + _revision(last)
 
     def _count_refusals(self, rows: NDArray[np.void]) -> None:
-        refused = rows["code"][rows["code"] != outcomes.OK]
-        if len(refused):
+        codes = rows["code"]
+        if codes.any():
+            refused = codes[codes != outcomes.OK]
             for code, count in zip(*np.unique(refused, return_counts=True), strict=True):
                 self._metrics.refused(TABLE[int(code)].reason, int(count))
 
