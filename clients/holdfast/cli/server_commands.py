@@ -12,7 +12,6 @@ from holdfast.cli import exits
 from holdfast.cli.connecting import Session, connected
 from holdfast.cli.printing import complain
 
-
 _SNAPSHOT_S_MAX = 600.0
 
 
