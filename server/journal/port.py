@@ -1,9 +1,10 @@
 """The journal's port: what the application needs of any journal, SQLite, Redis or another.
 
 The life of a journal: opened (read-only for everybody), `claim`ed by the one writer, read from
-a cursor to the end, appended to, closed. A claim begins a new epoch by appending an EPOCH_START
-record, and from that moment no writer with a lower epoch can append: the journal itself compares
-ids, no clock takes part. So the new writer claims first, then reads to the end, then serves.
+a cursor to the end, appended to, `release`d, closed. A claim begins a new epoch by appending an
+EPOCH_START record, and from that moment no writer with a lower epoch can append: the journal itself
+compares ids, no clock takes part. So the new writer claims first, then reads to the end, then
+serves.
 
 Invariants (the contract suite in tests/contract/journal holds every implementation to them)
 1. A record is kept with all records before it or not at all; what was acknowledged is never lost.
@@ -67,12 +68,23 @@ class Journal(Protocol):
         """The snapshots that belong to this journal."""
         ...
 
-    async def claim(self, holder: str, on_lost: Callable[[JournalError], None]) -> Cursor:
+    async def owner(self) -> str:
+        """The living process that writes it, by the name it gave; "" when there is none.
+
+        For those who wait for their turn. It says when a `claim` is worth trying and no more: two
+        who see the same may both try, and one of them is refused.
+        """
+        ...
+
+    async def claim(
+        self, holder: str, on_lost: Callable[[JournalError], None], *, by_force: bool = False
+    ) -> Cursor:
         """Become the one writer: a new epoch, begun by its EPOCH_START record, which is the tail.
 
         `holder` names this process in messages and in the record. `on_lost` is called once, on
         the event loop, when the journal notices by itself that ownership is gone.
-        Raises JournalOwned while another living process holds it.
+        Raises JournalOwned while another living process holds it; `by_force` takes it from that
+        one where the journal can do so (a lease), and not where it can not (a lock).
         """
         ...
 
@@ -104,6 +116,14 @@ class Journal(Protocol):
         """
         ...
 
+    async def release(self) -> Cursor | None:
+        """Wait for the appends under way, then give up ownership; reading goes on.
+
+        Whoever waits for it need not wait for what this process still has to do. Gives the place
+        after the last record of this writer; None when it was none, or an append has failed.
+        """
+        ...
+
     async def close(self) -> None:
-        """Wait for the appends under way, then give up ownership. May be called twice."""
+        """Release it, and hang up. May be called twice."""
         ...

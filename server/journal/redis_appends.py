@@ -80,14 +80,16 @@ class Appends:
         self._to_send.set()
         return future
 
-    async def close(self) -> None:
-        """Wait for what is on its way, then hang up."""
+    async def close(self) -> Cursor | None:
+        """Wait for what is on its way, then hang up. The place after it; None when one failed."""
         self._closing = True
         self._to_send.set()
         self._to_hear.set()
         await asyncio.wait([self._work])
+        end = self._newest if self.broken is None else None
         self._break(JournalUnavailable(f"{self._place} is closed"))
         await self._link.close()
+        return end
 
     # --- The connection's life ---------------------------------------------------------------
 

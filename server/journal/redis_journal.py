@@ -56,7 +56,7 @@ from server.journal.redis_appends import (
     write_through,
 )
 from server.journal.redis_checks import RedisSetup, judge, look
-from server.journal.redis_lease import Lease
+from server.journal.redis_lease import Lease, living_holder
 from server.journal.redis_link import Link
 from server.journal.redis_place import DURABLE, RedisPlace
 from server.journal.redis_snapshots import RedisSnapshots
@@ -145,14 +145,21 @@ class RedisJournal:
         """In Redis, or in the directory the URL names."""
         return self._snapshots
 
-    async def claim(self, holder: str, on_lost: Callable[[JournalError], None]) -> Cursor:
+    async def owner(self) -> str:
+        """Who holds the lease and has its connection still."""
+        self._check_usable()
+        return await self._link.exclusively(self._look_for_owner, repeatable=True)
+
+    async def claim(
+        self, holder: str, on_lost: Callable[[JournalError], None], *, by_force: bool = False
+    ) -> Cursor:
         """Take the lease, begin an epoch."""
         self._check_usable()
         if self._appends is not None:
             raise JournalRefused(f"{self.place} is claimed already by this process")
         lease = Lease(self._place)
         try:
-            await lease.take(holder)
+            await lease.take(holder, by_force=by_force)
             for _ in range(_CONTENDERS_MAX):
                 start = await self._link.exclusively(partial(self._begin_epoch, holder))
                 if start is not None:
@@ -235,15 +242,23 @@ class RedisJournal:
                 if count < _TRIM_SLICE_RECORDS:
                     break  # the epoch's end was passed: look where the next one begins
 
+    async def release(self) -> Cursor | None:
+        """Finish the appends, give the lease back."""
+        appends, lease = self._appends, self._lease
+        end = await appends.close() if appends is not None else None
+        if end is not None:  # after a failure nothing is read through this object either
+            self._appends = None
+        if lease is not None:
+            self._lease = None
+            await lease.release()
+        return end
+
     async def close(self) -> None:
-        """Finish the appends, give the lease back, hang up."""
+        """Release it, hang up."""
         if self._closed:
             return
         self._closed = True
-        if self._appends is not None:
-            await self._appends.close()
-        if self._lease is not None:
-            await self._lease.release()
+        await self.release()
         await self._link.close()
 
     # --- On the connection -------------------------------------------------------------------
@@ -313,6 +328,9 @@ class RedisJournal:
         )
         assert isinstance(body, bytes)
         return body
+
+    async def _look_for_owner(self, link: Link) -> str:
+        return await living_holder(link, self._place, self.setup.run_id)
 
     async def _newest(self, link: Link) -> tuple[RecordId, bytes] | None:
         return await newest_record(link, self._place)

@@ -19,6 +19,7 @@ import contextlib
 import json
 import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from server.journal.errors import (
@@ -51,11 +52,15 @@ class Lease:
         # A connection of its own, whose end is the end of this process.
         self._link = Link(place, on_connect=self._introduce)
 
-    async def take(self, holder: str) -> None:
-        """Take a lease that is free or void. Raises JournalOwned naming the living holder."""
+    async def take(self, holder: str, *, by_force: bool = False) -> None:
+        """Take a lease that is free or void. Raises JournalOwned naming the living holder.
+
+        `by_force` takes it from that one, who hears of it at the next renewal or append.
+        """
         self._holder = holder
+        take = partial(self._take, by_force)
         for _ in range(_CONTENDERS_MAX):
-            if await self._link.exclusively(self._take, repeatable=True):
+            if await self._link.exclusively(take, repeatable=True):
                 return
         raise JournalUnavailable(f"{self._place}: too many contend for {self._key}; try again")
 
@@ -92,10 +97,11 @@ class Lease:
             sort_keys=True,
         ).encode()
 
-    async def _take(self, link: Link) -> bool:
+    async def _take(self, by_force: bool, link: Link) -> bool:
         _, value = await link.ask(("WATCH", self._key), ("GET", self._key))
         found = _read(value)
-        if found.get("token") not in (None, self._token) and await self._is_alive(link, found):
+        is_taken = found.get("token") not in (None, self._token) and not by_force
+        if is_taken and await _is_alive(link, found, self._server):
             await link.ask(("UNWATCH",))
             raise JournalOwned(
                 f"{self._place} is written by {found.get('holder') or 'another process'}; stop "
@@ -123,21 +129,6 @@ class Lease:
         answers = await link.ask(("MULTI",), command, ("EXEC",))
         return answers[-1] is not None
 
-    async def _is_alive(self, link: Link, found: dict[str, Any]) -> bool:
-        """Whether the holder may still be there. In doubt it is, until the lease expires."""
-        if found.get("server") != self._server:
-            # Redis was restarted, and every connection to it ended. Its holder is back where every
-            # contender is: whoever comes first has it.
-            return False
-        client = found.get("client")
-        if not isinstance(client, int):
-            return True
-        try:
-            (clients,) = await link.ask(("CLIENT", "LIST", "ID", client))
-        except JournalRefused:
-            return True
-        return bool(clients.strip())
-
     @property
     def _ms(self) -> int:
         return self._place.lease_ms
@@ -160,6 +151,34 @@ class Lease:
                     )
                 )
                 return
+
+
+async def living_holder(link: Link, place: RedisPlace, server: str) -> str:
+    """Who holds the lease and may be alive, by name; "" when nobody does. Takes nothing.
+
+    `server` is the run id of the Redis that `link` is connected to.
+    """
+    (value,) = await link.ask(("GET", place.prefix + "lease"))
+    found = _read(value)
+    if "token" not in found or not await _is_alive(link, found, server):
+        return ""
+    return str(found.get("holder") or "another process")
+
+
+async def _is_alive(link: Link, found: dict[str, Any], server: str) -> bool:
+    """Whether the holder may still be there. In doubt it is, until the lease expires."""
+    if found.get("server") != server:
+        # Redis was restarted, and every connection to it ended. Its holder is back where every
+        # contender is: whoever comes first has it.
+        return False
+    client = found.get("client")
+    if not isinstance(client, int):
+        return True
+    try:
+        (clients,) = await link.ask(("CLIENT", "LIST", "ID", client))
+    except JournalRefused:
+        return True
+    return bool(clients.strip())
 
 
 def _read(value: bytes | None) -> dict[str, Any]:

@@ -44,7 +44,7 @@ from server.journal.errors import (
     JournalUnavailable,
 )
 from server.journal.genesis import FORMAT_VERSION, Genesis, JournalIdentity
-from server.journal.owner_lock import OwnerLock
+from server.journal.owner_lock import OwnerLock, owner_of
 from server.journal.port import READ_BYTES_DEFAULT
 from server.journal.record import (
     EPOCH_START,
@@ -136,9 +136,15 @@ class SqliteJournal:
         """Files in ``<journal>.snapshots``."""
         return self._snapshots
 
-    async def claim(self, holder: str, on_lost: Callable[[JournalError], None]) -> Cursor:
+    async def owner(self) -> str:
+        """Who holds the lock."""
+        return await self._worker.submit(partial(owner_of, self._beside(".lock")))
+
+    async def claim(
+        self, holder: str, on_lost: Callable[[JournalError], None], *, by_force: bool = False
+    ) -> Cursor:
         """Take the lock and begin an epoch."""
-        del on_lost  # nobody can take a locked file away; the first append would say so
+        del on_lost, by_force  # nobody can take a locked file away; the first append would say so
         return await self._worker.submit(partial(self._claim, holder))
 
     async def tail(self) -> Cursor:
@@ -161,6 +167,10 @@ class SqliteJournal:
         while count := await self._worker.submit(partial(self._trim_slice, through)):
             removed += count
         return removed
+
+    async def release(self) -> Cursor | None:
+        """Finish what was submitted, give the lock back."""
+        return None if self._closed else await self._worker.submit(self._release)
 
     async def close(self) -> None:
         """Finish what was submitted, close the file, give the lock back."""
@@ -387,16 +397,23 @@ class SqliteJournal:
                 self._connection.execute(_TRIM, (rows[count - 1][0],))
         return count
 
+    def _release(self) -> Cursor | None:
+        end = self._claimed if self._broken is None else None
+        self._claimed = None
+        if self._mark is not None:
+            self._mark.close()
+            self._mark = None
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+        return end
+
     def _close(self) -> None:
         if self._connection is not None:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.close()
             self._connection = None
-        if self._mark is not None:
-            self._mark.close()
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+        self._release()
         self._broken = JournalUnavailable(f"{self._path} is closed")
 
     def _check_usable(self) -> None:

@@ -108,6 +108,7 @@ class MemoryJournal:
         self.appends_in_flight_max = appends_in_flight_max
         self._loop = asyncio.get_running_loop()
         self._snapshots = MemorySnapshots(disk)
+        self._holder = ""
         self._claimed: Cursor | None = None
         self._broken: JournalError | None = None
         self._on_lost: Callable[[JournalError], None] | None = None
@@ -148,16 +149,21 @@ class MemoryJournal:
     def snapshots(self) -> MemorySnapshots:
         return self._snapshots
 
-    async def claim(self, holder: str, on_lost: Callable[[JournalError], None]) -> Cursor:
+    async def owner(self) -> str:
+        return self._disk.owner
+
+    async def claim(
+        self, holder: str, on_lost: Callable[[JournalError], None], *, by_force: bool = False
+    ) -> Cursor:
         if self._broken is not None:
             raise self._broken
         if self._claimed is not None:
             raise JournalRefused("memory: claimed already by this process")
-        if self._disk.owner:
+        if self._disk.owner and not by_force:
             raise JournalOwned(f"memory is held by {self._disk.owner}; stop that one first")
         if self._disk.full:
             raise JournalUnavailable("memory: the disk is full")
-        self._disk.owner = holder
+        self._disk.owner = self._holder = holder
         self._on_lost = on_lost
         self._disk.unsynced = 0  # what an earlier writer left unsynced is synced before it counts
         tail = await self.tail()
@@ -268,12 +274,17 @@ class MemoryJournal:
         del records[:count]
         return count
 
-    async def close(self) -> None:
+    async def release(self) -> Cursor | None:
         for _, future in self._waiting:
             if not future.done():
                 await asyncio.wait([future])
-        if self._claimed is not None and not self._dead:
+        if self._claimed is not None and not self._dead and self._disk.owner == self._holder:
             self._disk.owner = ""
+        end = self._claimed if self._broken is None else None
         self._claimed = None
+        return end
+
+    async def close(self) -> None:
+        await self.release()
         if self._broken is None:
             self._broken = JournalUnavailable("memory: closed")

@@ -136,6 +136,51 @@ async def test_a_second_writer_is_refused_while_the_first_lives(harness: Harness
     await second.close()
 
 
+async def test_who_waits_for_its_turn_sees_who_owns_it(harness: Harness) -> None:
+    waiting = await harness.open()
+    assert await waiting.owner() == ""
+    first = await claimed(harness)
+    assert "the test" in await waiting.owner()
+    assert "the test" in await first.owner()
+    await first.close()
+    assert await waiting.owner() == ""
+    await waiting.claim("the next", lost)
+    assert "the next" in await waiting.owner()
+    await waiting.close()
+
+
+async def test_a_released_journal_is_free_and_may_still_be_read(harness: Harness) -> None:
+    first = await claimed(harness)
+    appended = [first.append(entry(number)) for number in (1, 2, 3)]
+    end = await first.release()
+    assert [future.done() for future in appended] == [True, True, True]
+    assert end == await first.tail()
+    second = await harness.open()
+    start = await second.claim("the next", lost)
+    assert start.record_id == RecordId(2, 0)
+    await second.append(entry(4))
+    assert payloads(await read_all(first)) == [b"batch 1", b"batch 2", b"batch 3", b"batch 4"]
+    # It has become a reader like any other.
+    with pytest.raises(JournalRefused, match=r"not .*claimed"):
+        await first.append(entry(5))
+    assert await first.release() is None
+    await first.close()
+    assert "the next" in await second.owner()
+    await second.close()
+
+
+async def test_after_a_failed_append_no_end_is_known(harness: Harness) -> None:
+    old = await filled(harness, 1)
+    harness.forget_owner()
+    new = await harness.open()
+    await new.claim("the new one", lost)
+    with pytest.raises(JournalFenced):
+        await old.append(entry(2))
+    assert await old.release() is None
+    await old.close()
+    await new.close()
+
+
 async def test_readers_need_no_claim_and_see_what_is_durable(harness: Harness) -> None:
     writer = await filled(harness, 3)
     reader = await harness.open()

@@ -194,3 +194,19 @@ async def test_what_replicas_must_hold_is_not_durable_without_them(server: Redis
     with pytest.raises(JournalUnavailable, match="0 of 1 replicas confirmed"):
         await journal.claim("alone", not_lost)
     await journal.close()
+
+
+async def test_a_lease_may_be_taken_by_force(server: RedisServer) -> None:
+    url = server.url("lease_ms=600000")
+    old = await claimed(url, "the old one")
+    await old.append(entry(1))
+    new = await open_journal(url, WHO)
+    with pytest.raises(JournalOwned, match="is written by the old one"):
+        await new.claim("the new one", not_lost)
+    assert (await new.claim("the new one", not_lost, by_force=True)).record_id == RecordId(2, 0)
+    assert await new.owner() == "the new one"
+    with pytest.raises(JournalFenced):
+        await old.append(entry(2))
+    await old.close()
+    assert await new.owner() == "the new one"
+    await new.close()

@@ -241,3 +241,14 @@ async def test_a_failed_commit_is_unavailable_and_keeps_the_journal_whole(tmp_pa
         RecordId(1, number) for number in range(4)
     ]
     await again.close()
+
+
+async def test_a_locked_file_is_not_taken_by_force(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    owner = await SqliteJournal.open(path, WHO)
+    await owner.claim("the owner", ignore)
+    other = await SqliteJournal.open(path, WHO)
+    with pytest.raises(JournalOwned, match="the owner"):
+        await other.claim("another", ignore, by_force=True)
+    await other.close()
+    await owner.close()
