@@ -15,12 +15,13 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from server.application.flight import BatchReport
+from server.application.launcher import Launcher
 from server.application.recovery import RecoveryReport, Replayed, snapshot_bytes, take_snapshot
 from server.application.sequencer import Sequencer
 from server.application.snapshot_process import SNAPSHOTS_KEPT
 from server.journal.errors import JournalError
 from server.journal.genesis import JournalIdentity
-from server.journal.record import RecordId
+from server.journal.record import Cursor, RecordId
 from server.journal.snapshot import SnapshotName
 
 # At a clean end a snapshot is only worth its time when a replay would take longer.
@@ -51,10 +52,14 @@ class Snapshots:
         journal_url: str,
         every_commands: int,
         recovered: RecoveryReport,
+        launcher: Launcher | None = None,
         on_snapshot: Callable[[SnapshotReport], None] | None = None,
         on_failure: Callable[[str], None] | None = None,
     ) -> None:
-        """`recovered` says what the newest snapshot covers already."""
+        """`recovered` says what the newest snapshot covers already. `launcher` was started before
+        the ledger was in memory; without one the first snapshot stops the writer for a moment.
+        """
+        self._launcher = launcher or Launcher()
         self._sequencer = sequencer
         self._journal_url = journal_url
         self._every_commands = every_commands
@@ -79,9 +84,13 @@ class Snapshots:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
+        await self._launcher.close()
 
-    async def at_the_end(self) -> SnapshotReport | None:
-        """After `Sequencer.drain`: keep the state inline, unless a replay is as quick anyway."""
+    async def at_the_end(self, end: Cursor) -> SnapshotReport | None:
+        """After `Sequencer.drain`: keep the state inline, unless a replay is as quick anyway.
+
+        `end` is where this process left the journal, which may belong to another one by now.
+        """
         await self.close()
         sequencer = self._sequencer
         commands = sequencer.state.revision - self._covered_revision
@@ -90,9 +99,8 @@ class Snapshots:
         loop = asyncio.get_running_loop()
         started_s = loop.time()
         journal = sequencer.journal
-        replayed = Replayed(sequencer.state, await journal.tail())
         try:
-            name = await take_snapshot(replayed, journal)
+            name = await take_snapshot(Replayed(sequencer.state, end), journal)
         except JournalError as error:
             raise SnapshotFailed(str(error)) from error
         # Nothing is trimmed: that waits until a snapshot process has read this one back.
@@ -128,25 +136,16 @@ class Snapshots:
             tenant=genesis.tenant, shard=genesis.shard, ledger_id=genesis.ledger_id
         )
         request = {"journal": self._journal_url, "identity": asdict(identity)}
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "server.application.snapshot_process",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
+        command = (sys.executable, "-m", "server.application.snapshot_process")
         try:
             # Not as an argument: other users of the machine could read a journal's password.
-            printed, complaint = await process.communicate(json.dumps(request).encode())
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        if process.returncode != 0:
-            last = complaint.decode(errors="replace").strip().rpartition("\n")[2]
-            raise SnapshotFailed(f"snapshot process, status {process.returncode}: {last}")
-        told = json.loads(printed)
+            ended = await self._launcher.run(command, json.dumps(request))
+        except OSError as error:
+            raise SnapshotFailed(str(error)) from error
+        if ended.status != 0:
+            last = ended.complaint.strip().rpartition("\n")[2]
+            raise SnapshotFailed(f"snapshot process, status {ended.status}: {last}")
+        told = json.loads(ended.output)
         names = [
             SnapshotName(RecordId(epoch, sequence), revision)
             for epoch, sequence, revision in told["snapshots"]

@@ -129,10 +129,12 @@ async def test_a_clean_end_leaves_nothing_to_replay(tmp_path: Path) -> None:
         await stock(sequencer)
         await sell(sequencer, 40)
         await sequencer.drain()
-        report = await snapshots.at_the_end()
+        end = await sequencer.journal.release()
+        assert end is not None
+        report = await snapshots.at_the_end(end)
         assert report is not None
         assert report.name.revision == sequencer.state.revision
-        assert await snapshots.at_the_end() is None  # nothing has happened since
+        assert await snapshots.at_the_end(end) is None  # nothing has happened since
         await sequencer.close()
     names = await SqliteJournal(ledgers.path).snapshots.list()
     # Trimming is left to the next process that reads them back.
@@ -144,7 +146,7 @@ async def test_a_short_ledger_ends_without_a_snapshot(tmp_path: Path) -> None:
     sequencer, snapshots = await ledgers.start()
     await stock(sequencer)
     await sequencer.drain()
-    assert await snapshots.at_the_end() is None
+    assert await snapshots.at_the_end(await sequencer.journal.tail()) is None
     await sequencer.close()
 
 
