@@ -180,6 +180,12 @@ class Config:
         ),
         "where the journal lies",
     )
+    standby: bool = _setting(
+        False, _SWITCH, "follow the journal while another server owns it, and take over from it"
+    )
+    standby_reads: bool = _setting(
+        False, _SWITCH, "answer reads while standing by, from a state that is a little behind"
+    )
     tls_certificate: Path | None = _setting(
         None, _PATH, "PEM file of the server's certificate chain; reloaded when it changes"
     )

@@ -92,10 +92,29 @@ class LedgerMetrics:
         serving = sequencer is not None and sequencer.status.value == "serving"
         phase.add_metric([], float(serving and self._gateway.phase.value == "serving"))
         yield phase
+        standby = self._gateway.standby
+        yield GaugeMetricFamily(
+            "holdfast_standby",
+            "1 while the server follows the journal of another one, 0 otherwise.",
+            float(standby is not None),
+        )
+        if standby is not None:
+            yield GaugeMetricFamily(
+                "holdfast_standby_behind_seconds",
+                "How long ago a standby had applied all of the journal.",
+                standby.behind_s(),
+            )
+            yield GaugeMetricFamily(
+                "holdfast_standby_behind_records",
+                "Records of the journal that a standby had not applied when it last asked.",
+                float(standby.records_behind),
+            )
         yield GaugeMetricFamily(
             "holdfast_watches", "Streams of WatchAvailability.", float(len(self._hub))
         )
         if sequencer is None:
+            if standby is not None:
+                yield from self._of_state(standby.state)
             return
         yield GaugeMetricFamily(
             "holdfast_queue_commands",

@@ -1,8 +1,10 @@
 """The server's life: listen, warm up, recover, serve, drain, end.
 
 Order of the beginning: the listeners first (health NOT_SERVING, metrics), then the kernels, then
-the journal; SERVING only when all of it is done. Order of the end: NOT_SERVING, no new calls, those
-under way finish or are cut, the queue empties into the journal, a snapshot, the journal closes.
+the journal; SERVING only when all of it is done, which a standby (`server.standing_by`) leaves to
+its turn. Order of the end: NOT_SERVING, no new calls, those under way finish or are cut, the queue
+empties into the journal, the journal is given up (a standby need not wait for the rest), a
+snapshot, the journal closes.
 
 Invariants
 1. What was acknowledged is in the journal whatever happens here.
@@ -26,9 +28,10 @@ import grpc
 from server import logs
 from server.application.clock import Clock, SystemClock
 from server.application.gateway import Gateway, Phase
+from server.application.launcher import Launcher
 from server.application.ledger import Ledger
 from server.application.piece_queue import QueueLimits
-from server.application.recovery import recover
+from server.application.recovery import RecoveryReport, recover
 from server.application.sequencer import Sequencer, Status
 from server.application.snapshots import SnapshotFailed, SnapshotReport, Snapshots
 from server.application.watch import WatchHub
@@ -36,8 +39,10 @@ from server.config import Config, split_address
 from server.journal.errors import JournalError
 from server.journal.genesis import JournalIdentity
 from server.journal.opening import open_journal
+from server.journal.port import Journal
 from server.ledger_metrics import LedgerMetrics
 from server.metrics import Metrics, MetricsServer, build_info
+from server.standing_by import StandingBy
 from server.transport.health import Health
 from server.transport.server import CannotListen, Listener, build
 from server.transport.services.admin import SnapshotNotTaken, SnapshotTaken
@@ -85,7 +90,10 @@ class Server:
         self._ledger_metrics = LedgerMetrics(self._gateway, self._hub, self.metrics)
         self._grpc: grpc.aio.Server | None = None
         self._metrics_server: MetricsServer | None = None
+        self._launcher = Launcher()
         self._snapshots: Snapshots | None = None
+        self._standing_by: StandingBy | None = None
+        self._waiting: asyncio.Task[None] | None = None
         self._last_snapshot: SnapshotTaken | None = None
         self._stop_asked = asyncio.Event()
         self._ending: asyncio.Task[None] | None = None
@@ -131,6 +139,11 @@ class Server:
             raise SnapshotNotTaken(str(fault)) from fault
         return self._taken(report)
 
+    def take_over(self) -> None:
+        """Be the one that serves, whoever is now. Nothing happens but on a standby."""
+        if self._standing_by is not None:
+            self._standing_by.take_over()
+
     def drain(self, grace_ms: int) -> None:
         """Begin to end. Asking twice changes nothing."""
         if not self._stop_asked.is_set():
@@ -140,11 +153,18 @@ class Server:
     # --- Beginning ---------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Listen, then make ready and serve. Raises CannotStart, nothing is left behind then."""
+        """Listen, then make ready and serve; a standby begins to wait for its turn.
+
+        Raises CannotStart, nothing is left behind then.
+        """
         try:
             await self._listen()
+            await self._launcher.start()  # while this process is small
             await asyncio.to_thread(warm_up)
-            await self._recover()
+            if self.config.standby:
+                await self._stand_by()
+            else:
+                await self._recover()
         except (CannotStart, JournalError) as fault:
             await self.stop()
             raise CannotStart(str(fault)) from fault
@@ -211,8 +231,11 @@ class Server:
         else:
             self.metrics.certificate_reload_failures += 1
 
-    async def _read_ledger(self) -> tuple[Ledger, object]:
-        journal = await open_journal(self.config.journal_url, JournalIdentity())
+    async def _open_journal(self) -> Journal:
+        return await open_journal(self.config.journal_url, JournalIdentity())
+
+    async def _read_ledger(self) -> tuple[Ledger, RecoveryReport]:
+        journal = await self._open_journal()
         try:
             return await recover(
                 journal, self.config.capacity, holder=_holder(), on_lost=self._lost
@@ -224,6 +247,32 @@ class Server:
     async def _recover(self) -> None:
         began_s = asyncio.get_running_loop().time()
         ledger, report = await self._read_ledger()
+        self._before_serving()
+        self._open(ledger, report, began_s)
+
+    async def _stand_by(self) -> None:
+        standing_by = StandingBy(
+            self.config, self._gateway, self._health, open_journal=self._open_journal
+        )
+        await standing_by.begin()
+        self._before_serving()
+        self._standing_by = standing_by
+        self._waiting = asyncio.create_task(self._wait_for_our_turn(standing_by))
+
+    async def _wait_for_our_turn(self, standing_by: StandingBy) -> None:
+        try:
+            ledger, report, began_s = await standing_by.until_owner(_holder(), self._lost)
+        except Exception as fault:  # noqa: BLE001 - a standby that can not go on must not seem to
+            unexpected = not isinstance(fault, JournalError)
+            _log.error("can not stand by", reason=str(fault), exc_info=unexpected)
+            self._failed = str(fault) or repr(fault)
+            self._stop_asked.set()
+        else:
+            self._standing_by = None
+            self._open(ledger, report, began_s)
+
+    def _open(self, ledger: Ledger, report: RecoveryReport, began_s: float) -> None:
+        """Serve a ledger whose journal is claimed and read to its end."""
         self._gateway.clock = self._make_clock(ledger.state.now_ms)
         sequencer = Sequencer(
             ledger,
@@ -238,7 +287,8 @@ class Server:
             sequencer,
             journal_url=self.config.journal_url,
             every_commands=self.config.snapshot_commands,
-            recovered=report,  # type: ignore[arg-type]
+            recovered=report,
+            launcher=self._launcher,
             on_snapshot=self._on_snapshot,
             on_failure=lambda why: _log.error("snapshot failed", reason=why),
         )
@@ -249,7 +299,6 @@ class Server:
                 durability=ledger.journal.durability,
                 loss_window_ms="unbounded" if loss_window_ms is None else loss_window_ms,
             )
-        self._before_serving()
         self._gateway.open(sequencer)
         self._health.set(True)
         _log.info(
@@ -332,11 +381,20 @@ class Server:
         if self._grpc is not None:
             _log.info("draining", open_calls=self.open_calls, grace_s=self._grace_s)
             await self._grpc.stop(self._grace_s)
+        await self._end_standby()
         await self._close_ledger()
+        await self._launcher.close()
         if self._metrics_server is not None:
             await self._metrics_server.stop()
         gateway.phase = Phase.STOPPED
         _log.info("stopped", failed=self._failed or None)
+
+    async def _end_standby(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            await asyncio.wait([self._waiting])
+        if self._standing_by is not None:
+            await self._standing_by.close()
 
     async def _close_ledger(self) -> None:
         sequencer = self._gateway.sequencer
@@ -345,9 +403,11 @@ class Server:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_EMPTY_QUEUE_S_MAX):
                 await sequencer.drain()
-        if self._snapshots is not None and sequencer.status is Status.DRAINING:
+        # Given up before the snapshot: whoever stands by need not wait for that.
+        end = await sequencer.journal.release()
+        if self._snapshots is not None and sequencer.status is Status.DRAINING and end is not None:
             try:
-                report = await self._snapshots.at_the_end()
+                report = await self._snapshots.at_the_end(end)
             except (SnapshotFailed, JournalError) as fault:
                 _log.error("no snapshot at the end", reason=str(fault))
             else:
@@ -387,6 +447,7 @@ async def _serve(config: Config, on_serving: Callable[[Server], None] | None) ->
     server = Server(config, before_serving=settle_memory)
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, server.drain, config.drain_ms_max)
+    loop.add_signal_handler(signal.SIGUSR1, server.take_over)
     starting = asyncio.ensure_future(server.start())
     stopping = asyncio.ensure_future(server.until_stop_asked())
     await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -412,11 +473,11 @@ async def _serve(config: Config, on_serving: Callable[[Server], None] | None) ->
 def serve(config: Config, *, on_serving: Callable[[Server], None] | None = None) -> int:
     """Serve until told to stop; the exit status. `on_serving` is called once it serves."""
     logs.configure(form=config.log_format, level=config.log_level)
-    with asyncio.Runner(loop_factory=_loop_factory() if config.uvloop else None) as runner:
+    with asyncio.Runner(loop_factory=loop_factory() if config.uvloop else None) as runner:
         return runner.run(_serve(config, on_serving))
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     """uvloop's, or None where there is none for this system.
 
     In three interleaved runs of 64 callers on one core it made creates 8 to 56 % faster.

@@ -24,16 +24,19 @@ from server.application.sequencer_errors import (
     OutcomeUnknown,
     Overloaded,
 )
+from server.application.standby import Standby
 
 _RECOVERING_MS = 500
 _DRAINING_MS = 250
 _JOURNAL_MS = 100
+_STANDBY_MS = 100
 
 
 class Phase(enum.Enum):
     """What the server is doing, as health and admin tell it."""
 
     STARTING = "starting"
+    STANDBY = "standby"
     SERVING = "serving"
     DRAINING = "draining"
     STOPPED = "stopped"
@@ -73,12 +76,32 @@ class Gateway:
     phase: Phase = Phase.STARTING
     moved: bool = False
     """Another process owns the journal now."""
+    standby: Standby | None = None
+    """What follows the journal that another process writes, until this one takes over."""
+    standby_reads: bool = False
+    """Whether what the standby has may be read."""
+    _documents_version: int = 0
     _on_drain: set[Callable[[], None]] = field(default_factory=set)
+
+    def stand_by(self, standby: Standby, *, reads: bool) -> None:
+        """The ledger is read, and another process writes it: refuse writes, and reads too unless
+        `reads`."""
+        self.standby = standby
+        self.standby_reads = reads
+        self.phase = Phase.STANDBY
 
     def open(self, sequencer: Sequencer) -> None:
         """The ledger is recovered: serve."""
+        self._documents_version = self.documents_version + 1
+        self.standby = None
         self.sequencer = sequencer
         self.phase = Phase.SERVING
+
+    @property
+    def documents_version(self) -> int:
+        """Changes whenever documents may have changed without a service here having done it."""
+        standby = self.standby
+        return self._documents_version + (standby.documents_changed if standby else 0)
 
     def begin_drain(self) -> None:
         """Take no new work, and tell the streams that wait for more."""
@@ -95,17 +118,52 @@ class Gateway:
         """What a stream ends with when the server shuts down."""
         return NotDone(Why.DRAINING, "the server is shutting down", _spread(_DRAINING_MS))
 
+    def require_owner(self) -> None:
+        """Raise NotDone on a standby. For what begins now and can only go on with the owner."""
+        if self.phase is Phase.STANDBY:
+            raise self._stands_by()
+
+    def require_fresh(self, staleness_ms: int) -> None:
+        """Raise NotDone when what is read here may be older than that; 0: the caller's own writes
+        must be in it. Only a standby is ever behind."""
+        if self.phase is Phase.STANDBY and self.standby is not None:
+            behind_ms = self.standby.behind_s() * 1e3
+            if not staleness_ms or behind_ms > staleness_ms:
+                raise NotDone(
+                    Why.SHARD_MOVED,
+                    f"this server is a standby, {behind_ms:.0f} ms behind the one that serves",
+                    _spread(_STANDBY_MS),
+                )
+
+    def _stands_by(self) -> NotDone:
+        owner = self.standby.owner if self.standby is not None else ""
+        return NotDone(
+            Why.SHARD_MOVED,
+            f"this server is a standby; {owner or 'another process'} serves this shard",
+            _spread(_STANDBY_MS),
+        )
+
     def _live(self) -> Sequencer:
+        self.require_owner()
+        if self.sequencer is None and self.phase in (Phase.DRAINING, Phase.STOPPED):
+            raise self.draining()
         if self.sequencer is None or self.phase is Phase.STARTING:
             raise NotDone(Why.RECOVERING, "the ledger is being read", _spread(_RECOVERING_MS))
         return self.sequencer
 
+    def _followed(self) -> Standby | None:
+        """What may be read although this process does not own it."""
+        return self.standby if self.phase is Phase.STANDBY and self.standby_reads else None
+
     @property
     def state(self) -> State:
-        """The live state, perhaps ahead of the journal. Ask anew after every await.
+        """The live state, perhaps ahead of the journal; a standby's is a little behind it.
 
-        Raises NotDone while there is none that may be read.
+        Ask anew after every await. Raises NotDone while there is none that may be read.
         """
+        followed = self._followed()
+        if followed is not None:
+            return followed.state
         sequencer = self._live()
         if sequencer.status in (Status.REBUILDING, Status.STOPPED):
             raise self._not_serving(sequencer)
@@ -114,7 +172,7 @@ class Gateway:
     @property
     def ledger_id(self) -> str:
         """Which ledger this is, also after a restart. Raises NotDone."""
-        return self._live().journal.genesis.ledger_id
+        return (self._followed() or self._live()).journal.genesis.ledger_id
 
     def now_ms(self) -> int:
         """Ledger time."""
@@ -156,6 +214,8 @@ class Gateway:
 
     async def durable(self) -> None:
         """Wait until everything read from the state so far may be told. Raises NotDone."""
+        if self._followed() is not None:
+            return  # a standby applies what is durable, and nothing else
         sequencer = self._live()
         try:
             await sequencer.barrier()

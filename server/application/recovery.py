@@ -3,7 +3,8 @@
 Replay gives the very same state because the engine is deterministic. Each record holds the revision
 it ended at and a checksum of its decisions; a replay that comes to others stops right there.
 
-Callers: `server.lifecycle` (at start, and as the sequencer's `rebuild`), the snapshot process.
+Callers: `server.lifecycle` (at start, and as the sequencer's `rebuild`), `standby` (again and
+again, to keep up with another writer), the snapshot process.
 """
 
 from __future__ import annotations
@@ -48,9 +49,9 @@ class RecoveryReport:
     replay_s: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Replayed:
-    """A state and the place in the journal it stands for."""
+    """A state and the place in the journal it stands for; both move on with each record."""
 
     state: State
     cursor: Cursor
@@ -119,17 +120,16 @@ async def replay(
     """
     started_s = time.perf_counter()
     loaded = await _load_newest(journal, to_revision)
-    state, cursor = loaded.state, loaded.cursor
     loaded_s = time.perf_counter()
     try:
-        cursor, records, commands = await _replay_records(
-            journal, cursor, engine, state, to_revision
-        )
+        replayed = Replayed(loaded.state, loaded.cursor)
+        records, commands = await _replay_records(journal, replayed, engine, to_revision)
     except JournalGap as gap:
         unusable = "; ".join(loaded.skipped)
         if not unusable:
             raise
         raise JournalGap(gap.record, f"{gap.reason}. Not usable: {unusable}") from gap
+    state = replayed.state
     meta = state.meta[0]
     report = RecoveryReport(
         revision=state.revision,
@@ -142,7 +142,7 @@ async def replay(
         load_s=loaded_s - started_s,
         replay_s=time.perf_counter() - loaded_s,
     )
-    return Replayed(state, cursor), report
+    return replayed, report
 
 
 async def take_snapshot(replayed: Replayed, journal: Journal) -> SnapshotName:
@@ -204,11 +204,11 @@ async def _load_newest(journal: Journal, to_revision: int | None) -> _Loaded:
 
 
 async def _replay_records(
-    journal: Journal, cursor: Cursor, engine: Engine, state: State, to_revision: int | None
-) -> tuple[Cursor, int, int]:
-    """Apply every record after `cursor`: the place come to, and how many records and commands."""
+    journal: Journal, replayed: Replayed, engine: Engine, to_revision: int | None
+) -> tuple[int, int]:
+    """Apply every record after `replayed`: how many records and commands they were."""
     records = commands = 0
-    page = await journal.read(cursor)
+    page = await journal.read(replayed.cursor)
     while page:
         # The next page is read and verified on the journal's thread while this one is applied.
         following = asyncio.ensure_future(journal.read(page[-1].cursor))
@@ -216,21 +216,32 @@ async def _replay_records(
             for record in page:
                 if to_revision is not None and record.last_revision > to_revision:
                     await asyncio.gather(following, return_exceptions=True)
-                    return cursor, records, commands
-                commands += _apply(engine, state, record)
-                cursor = record.cursor
+                    return records, commands
+                batch = apply_record(replayed, record, engine=engine)
+                commands += len(batch) if batch is not None else 0
                 records += 1
         except BaseException:
             await asyncio.gather(following, return_exceptions=True)
             raise
         page = await following
-    return cursor, records, commands
+    return records, commands
 
 
-def _apply(engine: Engine, state: State, record: JournalRecord) -> int:
-    """Apply one record again; returns its commands. Raises JournalDiverged, JournalCorrupted."""
+def apply_record(
+    replayed: Replayed, record: JournalRecord, *, engine: Engine = machine
+) -> CommandBatch | None:
+    """Apply the record that follows `replayed`; returns its commands, None when it has none.
+
+    Raises JournalDiverged, JournalCorrupted: the state is worth nothing then.
+    """
+    batch = _apply(engine, replayed.state, record)
+    replayed.cursor = record.cursor
+    return batch
+
+
+def _apply(engine: Engine, state: State, record: JournalRecord) -> CommandBatch | None:
     if record.kind != COMMANDS:
-        return 0
+        return None
     name = str(record.record_id)
     if record.first_revision != state.revision + 1:
         raise JournalDiverged(
@@ -252,4 +263,4 @@ def _apply(engine: Engine, state: State, record: JournalRecord) -> int:
             f"journal record {name}: replay decides otherwise than was answered; "
             "start the version of Holdfast that wrote it"
         )
-    return len(batch)
+    return batch

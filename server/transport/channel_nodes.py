@@ -28,7 +28,7 @@ class ChannelNodes:
 
     def __init__(self, view: LedgerView) -> None:
         self._view = view
-        self._documents_seen = -1
+        self._version = -1
         self._state: State | None = None
         self._allowed: dict[int, frozenset[str]] = {}
         self._keys: NDArray[np.uint64] = np.zeros(0, np.uint64)
@@ -38,8 +38,8 @@ class ChannelNodes:
         self._state = None
 
     def _refresh(self) -> None:
-        state = self._view.state
-        if self._state is state:
+        state, version = self._view.state, self._view.gateway.documents_version
+        if self._state is state and self._version == version:
             return
         self._allowed = {}
         for kind, name in list(state.documents):
@@ -49,6 +49,7 @@ class ChannelNodes:
                     self._allowed[key_of(name.encode())] = nodes
         self._keys = np.array(sorted(self._allowed), np.uint64)
         self._state = state
+        self._version = version
 
     def nodes_of(self, channel: str) -> frozenset[str] | None:
         """Names of the nodes a channel sells from; None: all."""

@@ -18,9 +18,12 @@ from server.transport.calls import Call, Methods
 from server.transport.errors import Refusal, Refused
 
 SERVICE = "grpc.health.v1.Health"
+READY = "holdfast.ready"
+"""SERVING also while the server stands by and keeps up: nobody need wait for it any more."""
 _SERVICES = frozenset(
     {
         "",
+        READY,
         "holdfast.v1.ReservationService",
         "holdfast.v1.AvailabilityService",
         "holdfast.v1.InventoryService",
@@ -31,16 +34,18 @@ _SERVICES = frozenset(
 
 
 class Health:
-    """One status for the server as a whole and each of its services."""
+    """One status for the server as a whole and each of its services, and one for `READY`."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._watchers: set[asyncio.Event] = set()
         self.is_serving = False
+        self.is_ready = False
 
-    def set(self, serving: bool) -> None:
-        """SERVING or NOT_SERVING; watchers are told."""
+    def set(self, serving: bool, *, ready: bool = False) -> None:
+        """SERVING or NOT_SERVING; watchers are told. Who serves is `ready`; a standby may be."""
         self.is_serving = serving
+        self.is_ready = serving or ready
         for watcher in self._watchers:
             watcher.set()
 
@@ -49,8 +54,8 @@ class Health:
         methods.unary("Check", health_pb2.HealthCheckRequest, self.check)
         methods.server_stream("Watch", health_pb2.HealthCheckRequest, self.watch)
 
-    def _status(self) -> int:
-        if self.is_serving:
+    def _status(self, service: str) -> int:
+        if self.is_ready if service == READY else self.is_serving:
             return health_pb2.HealthCheckResponse.SERVING
         return health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -60,7 +65,7 @@ class Health:
         """Check. NOT_FOUND for a service that is none of ours."""
         if request.service not in _SERVICES:
             raise Refused(_unknown(request.service))
-        return health_pb2.HealthCheckResponse(status=self._status())
+        return health_pb2.HealthCheckResponse(status=self._status(request.service))
 
     async def watch(
         self, request: health_pb2.HealthCheckRequest, call: Call
@@ -73,14 +78,14 @@ class Health:
         try:
             while True:
                 woken.clear()
-                status = self._status()
+                status = self._status(request.service)
                 if not known:
                     status = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
                 if status != told:
                     told = status
                     reply = health_pb2.HealthCheckResponse(status=status)
                     yield reply.SerializeToString(deterministic=True)
-                if self._gateway.phase not in (Phase.STARTING, Phase.SERVING):
+                if self._gateway.phase in (Phase.DRAINING, Phase.STOPPED):
                     raise self._gateway.draining()
                 await woken.wait()
         finally:

@@ -117,8 +117,13 @@ def exported() -> Iterator[Any]:
         queue_ages_s=lambda: [0.0, 0.0, 0.0, 0.0],
         flight_age_s=lambda: 0.0,
     )
+    # No server is both: this one has every metric there is.
+    standby = SimpleNamespace(behind_s=lambda: 0.0, records_behind=0)
     gateway: Any = SimpleNamespace(
-        sequencer=sequencer, phase=SimpleNamespace(value="serving"), now_ms=lambda: 0
+        sequencer=sequencer,
+        standby=standby,
+        phase=SimpleNamespace(value="serving"),
+        now_ms=lambda: 0,
     )
     LedgerMetrics(gateway, WatchHub(watches_max=1), metrics)
     yield from metrics.registry.collect()

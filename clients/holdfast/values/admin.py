@@ -16,6 +16,7 @@ class ShardState(WireEnum):
     SERVING = "SERVING"
     DRAINING = "DRAINING"
     STOPPED = "STOPPED"
+    STANDBY = "STANDBY"
 
 
 class JournalKind(WireEnum):

@@ -139,10 +139,11 @@ class AdminService:
             ledger_time=timestamp(gateway.now_ms()),
         )
         shard = reply.shards.add(shard=0, slots=_SLOTS, state=_shard_state(gateway))
-        sequencer = gateway.sequencer
-        if sequencer is None:
+        sequencer, standby = gateway.sequencer, gateway.standby
+        ledger = sequencer or standby
+        if ledger is None:
             return reply
-        state = sequencer.state
+        state = ledger.state
         meta = state.meta[0]
         shard.revision = reply.revision = state.revision
         shard.positions = int(meta["position_count"])
@@ -150,8 +151,14 @@ class AdminService:
         shard.reservations = int(
             meta["held_count"] + meta["confirmed_count"] + meta["terminal_count"]
         )
-        shard.queue_age.FromMilliseconds(int(max(sequencer.queue_ages_s()) * 1000))
-        journal = sequencer.journal
+        if sequencer is not None:
+            shard.queue_age.FromMilliseconds(int(max(sequencer.queue_ages_s()) * 1000))
+        elif standby is not None:
+            shard.message = (
+                f"follows {standby.owner or 'nobody'}, {standby.behind_s() * 1e3:.0f} ms and "
+                f"{standby.records_behind} records behind"
+            )
+        journal = ledger.journal
         shard.journal.kind = _KINDS.get(operator.journal_scheme, messages.JOURNAL_KIND_UNSPECIFIED)
         shard.journal.durability = (
             messages.JOURNAL_DURABILITY_DURABLE
@@ -183,6 +190,7 @@ class AdminService:
         if request.HasField("shard") and request.shard != 0:
             check.invalid("shard", request.shard, "is no shard of this server: it has shard 0")
         check.refuse()
+        self._view.gateway.require_owner()
         try:
             taken = await self._operator.snapshot()
         except SnapshotNotTaken as fault:
@@ -268,7 +276,8 @@ class AdminService:
             grace_ms = check.milliseconds("grace", request.grace, "drain_grace_ms_max")
         check.refuse()
         gateway = self._view.gateway
-        revision = gateway.sequencer.state.revision if gateway.sequencer is not None else 0
+        ledger = gateway.sequencer or gateway.standby
+        revision = ledger.state.revision if ledger is not None else 0
         reply = messages.DrainResponse(open_calls=self._operator.open_calls, revision=revision)
         # This call is one of those under way: its answer leaves first.
         asyncio.get_running_loop().call_soon(self._operator.drain, grace_ms)
@@ -276,10 +285,12 @@ class AdminService:
 
 
 def _shard_state(gateway: Gateway) -> messages.ShardState.ValueType:
-    if gateway.sequencer is None or gateway.phase is Phase.STARTING:
-        return messages.SHARD_STATE_RECOVERING
+    if gateway.phase is Phase.STANDBY:
+        return messages.SHARD_STATE_STANDBY
     if gateway.phase is Phase.DRAINING:
         return messages.SHARD_STATE_DRAINING
+    if gateway.sequencer is None or gateway.phase is Phase.STARTING:
+        return messages.SHARD_STATE_RECOVERING
     return {
         Status.SERVING: messages.SHARD_STATE_SERVING,
         Status.DRAINING: messages.SHARD_STATE_DRAINING,

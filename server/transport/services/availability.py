@@ -58,6 +58,7 @@ class AvailabilityService:
                 "max_staleness", request.max_staleness, "max_staleness_ms_max"
             )
         check.refuse()
+        self._view.gateway.require_fresh(staleness_ms)
         rows, skus, nodes = self._rows(request)
         numbers = read_positions(
             state, rows, channel=request.channel, need_by_ms=need_by_ms, owner=request.owner

@@ -55,6 +55,7 @@ class ExchangeReservations:
 
     async def exchange(self, requests: AsyncIterator[bytes], call: Call) -> AsyncIterator[bytes]:
         """Results as they are ready; ends when the caller has sent all and all are answered."""
+        self._view.gateway.require_owner()
         async with Inbox(requests, self._view.gateway, ahead=_READ_AHEAD) as inbox:
             stream = _Stream(self, call)
             reader = asyncio.create_task(stream.read_all(inbox))

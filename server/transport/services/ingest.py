@@ -61,6 +61,7 @@ class IngestService:
 
     async def ingest(self, chunks: AsyncIterator[bytes], call: Call) -> AsyncIterator[bytes]:
         """One answer a chunk. A refused chunk ends the stream; the feed resumes after it."""
+        self._view.gateway.require_owner()
         async with Inbox(chunks, self._view.gateway, ahead=_READ_AHEAD) as inbox:
             async for raw in inbox:
                 chunk = decode_feed(raw)

@@ -69,6 +69,7 @@ class WatchService:
         self, request: messages.WatchAvailabilityRequest, call: Call
     ) -> AsyncIterator[bytes]:
         """WatchAvailability. Ends only with the caller, the server, or a fault."""
+        self._view.gateway.require_owner()
         check = Checker(self._view.gateway.now_ms())
         check_selection(check, request, skus_required=False)
         if not (request.skus or request.nodes or request.node_groups or request.channel):
