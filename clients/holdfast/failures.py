@@ -26,6 +26,9 @@ _DETAILS_KEY = "grpc-status-details-bin"
 _PUSHBACK_KEY = "grpc-retry-pushback-ms"
 _CODE_BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
 
+# gRPC tells it by this text alone. Should it change, such a call is a failed one like any other.
+_NOT_CONNECTED = "failed to connect to all addresses"
+
 MessageT = TypeVar("MessageT", bound=Message)
 Metadata = Iterable[tuple[str, str | bytes]]
 
@@ -46,6 +49,11 @@ class Failure:
     """From grpc-retry-pushback-ms: after exactly this many seconds."""
     retry_forbidden: bool = False
     """The pushback said never."""
+
+    @property
+    def was_not_sent(self) -> bool:
+        """There was no connection to send the call on: no server has seen it."""
+        return not self.reason and self.message.startswith(_NOT_CONNECTED)
 
     def error(self) -> HoldfastError:
         """The exception of this failure, not raised."""

@@ -5,7 +5,9 @@ Pure but for the clock and the chance it is given; both clients drive the same `
 Invariants
 1. A call is sent again only when that is safe: it is a read, or it bears a request_id, which all
    its attempts share.
-2. Retries are paid from a budget that calls fill, so that they stay a share of the traffic.
+2. Retries are paid from a budget that calls fill, so that they stay a share of the traffic. A call
+   that is only passed on to another server (`ChannelPool.leave`) is not paid, and not counted: it
+   was not sent, or its server has said that another one serves; and once when it said nothing.
 3. The server's word wins: a pushback is obeyed to the millisecond, and "never" is never.
 4. No attempt and no wait goes past the call's deadline.
 
@@ -119,6 +121,8 @@ class Attempts:
     repeatable: bool
     timeout_s: float
     count: int = 0
+    _not_sent: int = 0
+    _was_passed_on: bool = False
     _deadline: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -140,7 +144,8 @@ class Attempts:
 
     def renew(self) -> None:
         """A stream brought a message: its patience starts anew."""
-        self.count = 0
+        self.count = self._not_sent = 0
+        self._was_passed_on = False
         self.timeout_s = STREAM_PATIENCE_S
         self._deadline = self.patience.clock() + self.timeout_s
 
@@ -149,29 +154,38 @@ class Attempts:
         if self.patience.throttle:
             self.patience.throttle.accepted(self.patience.clock())
 
-    def failed(self, failure: Failure) -> float:
-        """Seconds to wait before the next attempt, or raises the call's error."""
+    def failed(self, failure: Failure, *, passed_on: bool = False) -> float:
+        """Seconds to wait before the next attempt, or raises the call's error.
+
+        `passed_on`: the next one goes to another server, and this one was none of its.
+        """
         if self.patience.throttle and failure.code not in _RETRYABLE:
             # A refusal by the ledger is an answer: the server had the capacity to give it.
             self.patience.throttle.accepted(self.patience.clock())
-        wait_s, hindrance = self._judge(failure)
+        wait_s, hindrance = self._judge(failure, passed_on)
         if wait_s is None:
             raise self._error(failure, hindrance)
         return wait_s
 
-    def _judge(self, failure: Failure) -> tuple[float | None, str]:
+    def _judge(self, failure: Failure, passed_on: bool) -> tuple[float | None, str]:
         """The wait before another attempt; or None, and what stands against one."""
         policy = self.patience.policy
         if failure.code not in _RETRYABLE or not self.repeatable:
             return None, ""
         if failure.retry_forbidden:
             return None, "the server forbade a retry"
-        if self.count >= policy.attempts_max:
+        if passed_on and failure.was_not_sent:
+            self._not_sent += 1
+        elif passed_on and not failure.reason:
+            passed_on, self._was_passed_on = not self._was_passed_on, True
+        if self.count >= policy.attempts_max and not passed_on:
             return None, "every attempt used"
         wait_s = self._wait_s(failure)
         if self.patience.clock() + wait_s + _ATTEMPT_S_MIN > self._deadline:
             return None, "no time left"
-        if not self.patience.budget.spend():
+        if passed_on:
+            self.count -= 1
+        elif not self.patience.budget.spend():
             return None, "retry budget spent"
         return wait_s, ""
 
@@ -179,7 +193,8 @@ class Attempts:
         if failure.pushback_s is not None:
             return failure.pushback_s
         policy = self.patience.policy
-        ceiling_s = min(policy.backoff_s_max, policy.backoff_s * 2.0 ** (self.count - 1))
+        doublings = self.count - 1 + self._not_sent
+        ceiling_s = min(policy.backoff_s_max, policy.backoff_s * 2.0**doublings)
         # RetryInfo says "not before"; the jitter on top keeps its receivers apart.
         return (failure.retry_after_s or 0.0) + self.patience.chance() * ceiling_s
 

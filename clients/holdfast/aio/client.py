@@ -6,7 +6,7 @@ import asyncio
 import functools
 from collections.abc import AsyncIterator, Iterable
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 import grpc
 from grpc import aio
@@ -28,10 +28,16 @@ from holdfast.binding import Awaiting, AwaitingPages
 from holdfast.calls.call import Call, Method
 from holdfast.calls.feed import ChunkResult, FeedChunk
 from holdfast.calls.paging import Pages
-from holdfast.channels import ChannelPool, Tls
-from holdfast.errors import CallCancelled, DeadlineExceeded, HoldfastError, Unavailable
+from holdfast.channels import ChannelPool, Tls, Way
+from holdfast.errors import (
+    CallCancelled,
+    DeadlineExceeded,
+    HoldfastError,
+    NotServing,
+    Unavailable,
+)
 from holdfast.failures import Failure
-from holdfast.retry import Patience, RetryPolicy
+from holdfast.retry import Attempts, Patience, RetryPolicy
 from holdfast.settings import (
     SLOW_TIMEOUT_S_DEFAULT,
     TIMEOUT_S_DEFAULT,
@@ -62,10 +68,11 @@ class Client:
             reservation = await client.reserve([("SKU-1", "WH-1", 2)], owner="cart-17", ttl=900)
             await client.confirm(reservation.reservation_id)
 
-    `target` is HOST:PORT; None: HOLDFAST_TARGET, or port 7420 of this machine. Every call ends
-    within `timeout` seconds (`slow_timeout` for the few that move much), retries included; writes
-    bear one request_id over all attempts. `channels` is the number of connections. `throttle`
-    holds calls back while the server turns most of them away.
+    `target` is HOST:PORT, or those of a server and its standbys with commas between them; None:
+    HOLDFAST_TARGET, or port 7420 of this machine. Every call ends within `timeout` seconds
+    (`slow_timeout` for the few that move much), retries included; writes bear one request_id over
+    all attempts. `channels` is the number of connections to each. `throttle` holds calls back
+    while the server turns most of them away.
     """
 
     def __init__(
@@ -96,13 +103,14 @@ class Client:
         address = self._settings.address
         credentials = address.tls.credentials() if address.tls else None
 
-        def open_channel() -> aio.Channel:
+        def open_channel(target: str) -> aio.Channel:
             if credentials:
-                return aio.secure_channel(address.target, credentials, address.options())
-            return aio.insecure_channel(address.target, address.options())
+                return aio.secure_channel(target, credentials, address.options())
+            return aio.insecure_channel(target, address.options())
 
         # Channels belong to the running event loop, which need not run yet.
-        self._open_pool = functools.cache(lambda: ChannelPool(channels, open_channel))
+        targets = address.targets
+        self._open_pool = functools.cache(lambda: ChannelPool(channels, targets, open_channel))
         self.nodes: Resources[Node] = Resources(self, network_calls.NODES)
         self.node_groups: Resources[NodeGroup] = Resources(self, network_calls.NODE_GROUPS)
         self.items: Resources[Item] = Resources(self, network_calls.ITEMS)
@@ -115,7 +123,7 @@ class Client:
 
     @property
     def target(self) -> str:
-        """The server's address."""
+        """The server's address, or all addresses it was given."""
         return self._settings.address.target
 
     @property
@@ -223,16 +231,28 @@ class Client:
         """
         return ingest(self, feed_id, chunks, shortfall_policy, window)
 
-    async def wait_until_serving(self, timeout: Span = 30.0) -> None:  # noqa: ASYNC109
-        """Wait until the server serves. Raises Unavailable or DeadlineExceeded after `timeout`."""
+    async def wait_until_serving(
+        self,
+        timeout: Span = 30.0,  # noqa: ASYNC109
+        *,
+        service: str = "",
+    ) -> None:
+        """Wait until the server serves; of several, one of them.
+
+        `service` "holdfast.ready" waits for a standby that keeps up too. Raises Unavailable or
+        DeadlineExceeded after `timeout`.
+        """
         attempts = self._settings.stream_attempts(seconds_of(timeout))
         while True:
             attempts.begin()
             try:
-                await self._await(health_calls.serving())
+                await self._await(health_calls.serving(service))
                 return
             except (Unavailable, DeadlineExceeded, CallCancelled) as error:
-                await self._sleep(attempts.failed(Failure.of(error)))
+                failure = Failure.of(error)
+                if isinstance(error, NotServing):  # of several, another one may
+                    self._open_pool().leave(self._open_pool().target, failure)
+                await self._sleep(attempts.failed(failure))
 
     async def close(self) -> None:
         """Close the connections; calls under way fail."""
@@ -251,24 +271,36 @@ class Client:
     ) -> None:
         await self.close()
 
-    def _open(self, kind: str, method: Method) -> Any:
+    def _open(self, kind: str, method: Method) -> Way:
         """The callable of `method` on the next connection."""
-        return self._open_pool().callable(kind, method.path, method.encode, method.decode)
+        return self._open_pool().way(kind, method.path, method.encode, method.decode)
+
+    def _failed(
+        self, attempts: Attempts, failure: Failure, target: int, answers: int | None = None
+    ) -> float:
+        """Seconds before another attempt, which may go to another target; or raises the error."""
+        passed_on = self._open_pool().leave(target, failure, answers=answers)
+        return attempts.failed(failure, passed_on=passed_on)
 
     async def _await(self, call: Call[T]) -> T:
         """Send `call`, again where that is safe and paid for, and await its answer."""
         attempts = self._settings.attempts(call)
+        pool = self._open_pool()
         try:
             while True:
+                answers = pool.answers
+                way = self._open("unary_unary", call.method)
                 try:
-                    reply = await self._open("unary_unary", call.method)(
+                    reply = await way.call(
                         call.request,
                         timeout=attempts.begin(),
                         metadata=self._settings.metadata,
                     )
                 except grpc.RpcError as error:
-                    await self._sleep(attempts.failed(failure_of(error)))
+                    failure = failure_of(error)
+                    await self._sleep(self._failed(attempts, failure, way.target, answers))
                     continue
+                pool.answers += 1
                 attempts.succeeded()
                 return call.read(reply)
         except HoldfastError as error:

@@ -45,6 +45,7 @@ class Exchange:
         self._slots = asyncio.Semaphore(window)
         self._table: ExchangeTable[_Pending] = ExchangeTable()
         self._outbox: asyncio.Queue[Any] = asyncio.Queue()
+        self._target = 0  # of the stream that is open
         self._broken: HoldfastError | None = None
         self._closing = False
         self._reader: asyncio.Task[None] | None = None
@@ -101,7 +102,8 @@ class Exchange:
                 attempts.succeeded()
                 value: T = settled.value
                 return value
-            await self._client._sleep(attempts.failed(settled.failure))
+            client = self._client
+            await client._sleep(client._failed(attempts, settled.failure, self._target))
 
     async def _send(self, call: Call[Any], attempts: Attempts) -> Settled[_Pending]:
         if self._broken is not None:
@@ -126,7 +128,8 @@ class Exchange:
         while True:
             failure = await self._read_stream(attempts)
             try:
-                await self._client._sleep(attempts.failed(failure))
+                client = self._client
+                await client._sleep(client._failed(attempts, failure, self._target))
                 attempts.begin()
             except HoldfastError as error:
                 self._broken = error
@@ -139,9 +142,9 @@ class Exchange:
         for message in self._table.unanswered():
             outbox.put_nowait(message)
         self._outbox = outbox
-        stream = self._client._open("stream_stream", EXCHANGE)(
-            _messages(outbox), metadata=self._client._settings.metadata
-        )
+        way = self._client._open("stream_stream", EXCHANGE)
+        self._target = way.target
+        stream = way.call(_messages(outbox), metadata=self._client._settings.metadata)
         try:
             async for message in stream:
                 attempts.renew()

@@ -34,9 +34,8 @@ async def ingest(
         attempts.begin()
         failure = STREAM_ENDED
         outbox: asyncio.Queue[Any] = asyncio.Queue()
-        stream = client._open("stream_stream", INGEST)(
-            _messages(outbox), metadata=client._settings.metadata
-        )
+        way = client._open("stream_stream", INGEST)
+        stream = way.call(_messages(outbox), metadata=client._settings.metadata)
         try:
             for message in feed.unanswered():
                 outbox.put_nowait(message)
@@ -58,7 +57,7 @@ async def ingest(
             failure = failure_of(error)
         finally:
             stream.cancel()
-        await client._sleep(attempts.failed(failure))
+        await client._sleep(client._failed(attempts, failure, way.target))
 
 
 async def _next(stream: Any) -> Any:

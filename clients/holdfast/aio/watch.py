@@ -62,7 +62,8 @@ class Watch(AsyncIterator[AvailabilityEvent]):
         while not self._closed:
             attempts.begin()
             failure = STREAM_ENDED
-            self._stream = client._open("unary_stream", WATCH)(
+            way = client._open("unary_stream", WATCH)
+            self._stream = way.call(
                 self._progress.next_request(), metadata=client._settings.metadata
             )
             try:
@@ -78,4 +79,4 @@ class Watch(AsyncIterator[AvailabilityEvent]):
             if self._closed:
                 return
             if not self._progress.starts_anew(failure):
-                await client._sleep(attempts.failed(failure))
+                await client._sleep(client._failed(attempts, failure, way.target))

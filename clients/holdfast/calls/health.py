@@ -27,9 +27,10 @@ def health(service: str = "", *, timeout: Span | None = None) -> Call[Health]:
     return Call(CHECK, request, _health, timeout_s(timeout), is_read=True)
 
 
-def serving() -> Call[None]:
+def serving(service: str = "") -> Call[None]:
     """Nothing, once the server serves. Raises NotServing while it does not."""
-    return Call(CHECK, health_pb2.HealthCheckRequest(), _serving, 1.0, is_read=True)
+    request = health_pb2.HealthCheckRequest(service=service)
+    return Call(CHECK, request, _serving, 1.0, is_read=True)
 
 
 def _serving(reply: health_pb2.HealthCheckResponse) -> None:

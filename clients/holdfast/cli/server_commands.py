@@ -36,7 +36,7 @@ def health(
 ) -> None:
     """Say whether the server serves; exit code 7 when it does not, 4 when it is not there."""
     if wait:
-        session.client.wait_until_serving(wait)
+        session.client.wait_until_serving(wait, service=service)
     answer = session.client.health(service)
     if session.printer.as_json:
         session.printer.json({"target": session.client.target, "health": answer})

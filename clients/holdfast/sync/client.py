@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 import grpc
 
@@ -21,10 +21,16 @@ from holdfast.binding import Blocking, BlockingPages
 from holdfast.calls.call import Call, Method
 from holdfast.calls.feed import ChunkResult, FeedChunk
 from holdfast.calls.paging import Pages
-from holdfast.channels import ChannelPool, Tls
-from holdfast.errors import CallCancelled, DeadlineExceeded, HoldfastError, Unavailable
+from holdfast.channels import ChannelPool, Tls, Way
+from holdfast.errors import (
+    CallCancelled,
+    DeadlineExceeded,
+    HoldfastError,
+    NotServing,
+    Unavailable,
+)
 from holdfast.failures import Failure
-from holdfast.retry import Patience, RetryPolicy
+from holdfast.retry import Attempts, Patience, RetryPolicy
 from holdfast.settings import (
     SLOW_TIMEOUT_S_DEFAULT,
     TIMEOUT_S_DEFAULT,
@@ -60,10 +66,11 @@ class Client:
             reservation = client.reserve([("SKU-1", "WH-1", 2)], owner="cart-17", ttl=900)
             client.confirm(reservation.reservation_id)
 
-    `target` is HOST:PORT; None: HOLDFAST_TARGET, or port 7420 of this machine. Every call ends
-    within `timeout` seconds (`slow_timeout` for the few that move much), retries included; writes
-    bear one request_id over all attempts. `channels` is the number of connections. `throttle`
-    holds calls back while the server turns most of them away.
+    `target` is HOST:PORT, or those of a server and its standbys with commas between them; None:
+    HOLDFAST_TARGET, or port 7420 of this machine. Every call ends within `timeout` seconds
+    (`slow_timeout` for the few that move much), retries included; writes bear one request_id over
+    all attempts. `channels` is the number of connections to each. `throttle` holds calls back
+    while the server turns most of them away.
     """
 
     def __init__(
@@ -94,12 +101,12 @@ class Client:
         address = self._settings.address
         credentials = address.tls.credentials() if address.tls else None
 
-        def open_channel() -> grpc.Channel:
+        def open_channel(target: str) -> grpc.Channel:
             if credentials:
-                return grpc.secure_channel(address.target, credentials, address.options())
-            return grpc.insecure_channel(address.target, address.options())
+                return grpc.secure_channel(target, credentials, address.options())
+            return grpc.insecure_channel(target, address.options())
 
-        self._pool = ChannelPool(channels, open_channel)
+        self._pool = ChannelPool(channels, address.targets, open_channel)
         self.nodes: Resources[Node] = Resources(self, network_calls.NODES)
         self.node_groups: Resources[NodeGroup] = Resources(self, network_calls.NODE_GROUPS)
         self.items: Resources[Item] = Resources(self, network_calls.ITEMS)
@@ -112,7 +119,7 @@ class Client:
 
     @property
     def target(self) -> str:
-        """The server's address."""
+        """The server's address, or all addresses it was given."""
         return self._settings.address.target
 
     @property
@@ -221,16 +228,28 @@ class Client:
         """
         return ingest(self, feed_id, chunks, shortfall_policy, window)
 
-    def wait_until_serving(self, timeout: Span = 30.0) -> None:
-        """Wait until the server serves. Raises Unavailable or DeadlineExceeded after `timeout`."""
+    def wait_until_serving(
+        self,
+        timeout: Span = 30.0,
+        *,
+        service: str = "",
+    ) -> None:
+        """Wait until the server serves; of several, one of them.
+
+        `service` "holdfast.ready" waits for a standby that keeps up too. Raises Unavailable or
+        DeadlineExceeded after `timeout`.
+        """
         attempts = self._settings.stream_attempts(seconds_of(timeout))
         while True:
             attempts.begin()
             try:
-                self._wait(health_calls.serving())
+                self._wait(health_calls.serving(service))
                 return
             except (Unavailable, DeadlineExceeded, CallCancelled) as error:
-                self._sleep(attempts.failed(Failure.of(error)))
+                failure = Failure.of(error)
+                if isinstance(error, NotServing):  # of several, another one may
+                    self._pool.leave(self._pool.target, failure)
+                self._sleep(attempts.failed(failure))
 
     def close(self) -> None:
         """Close the connections; calls under way fail."""
@@ -248,24 +267,36 @@ class Client:
     ) -> None:
         self.close()
 
-    def _open(self, kind: str, method: Method) -> Any:
+    def _open(self, kind: str, method: Method) -> Way:
         """The callable of `method` on the next connection."""
-        return self._pool.callable(kind, method.path, method.encode, method.decode)
+        return self._pool.way(kind, method.path, method.encode, method.decode)
+
+    def _failed(
+        self, attempts: Attempts, failure: Failure, target: int, answers: int | None = None
+    ) -> float:
+        """Seconds before another attempt, which may go to another target; or raises the error."""
+        passed_on = self._pool.leave(target, failure, answers=answers)
+        return attempts.failed(failure, passed_on=passed_on)
 
     def _wait(self, call: Call[T]) -> T:
         """Send `call`, again where that is safe and paid for, and wait for its answer."""
         attempts = self._settings.attempts(call)
+        pool = self._pool
         try:
             while True:
+                answers = pool.answers
+                way = self._open("unary_unary", call.method)
                 try:
-                    reply = self._open("unary_unary", call.method)(
+                    reply = way.call(
                         call.request,
                         timeout=attempts.begin(),
                         metadata=self._settings.metadata,
                     )
                 except grpc.RpcError as error:
-                    self._sleep(attempts.failed(failure_of(error)))
+                    failure = failure_of(error)
+                    self._sleep(self._failed(attempts, failure, way.target, answers))
                     continue
+                pool.answers += 1
                 attempts.succeeded()
                 return call.read(reply)
         except HoldfastError as error:

@@ -49,6 +49,7 @@ class Exchange:
         self._table: ExchangeTable[_Pending] = ExchangeTable()
         self._waiting = 0  # calls without a result, those between two attempts included
         self._outbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._target = 0  # of the stream that is open
         self._broken: HoldfastError | None = None
         self._closing = False
         self._reader = threading.Thread(target=self._run, name="holdfast-exchange", daemon=True)
@@ -120,7 +121,7 @@ class Exchange:
             if self._closing and not self._waiting:
                 return
             try:
-                client._sleep(attempts.failed(failure))
+                client._sleep(client._failed(attempts, failure, self._target))
                 attempts.begin()
             except HoldfastError as error:
                 self._break(error)
@@ -137,9 +138,9 @@ class Exchange:
             if self._closing and not self._waiting:
                 outbox.put(None)
         try:
-            stream = client._open("stream_stream", EXCHANGE)(
-                iter(outbox.get, None), metadata=client._settings.metadata
-            )
+            way = client._open("stream_stream", EXCHANGE)
+            self._target = way.target
+            stream = way.call(iter(outbox.get, None), metadata=client._settings.metadata)
             for message in stream:
                 attempts.renew()
                 with self._lock:
@@ -160,7 +161,7 @@ class Exchange:
             pending.future.set_result(settled.value)
         else:
             try:
-                wait_s = pending.attempts.failed(settled.failure)
+                wait_s = self._client._failed(pending.attempts, settled.failure, self._target)
             except HoldfastError as error:
                 pending.future.set_exception(settled.call.named(error))
             else:

@@ -33,9 +33,8 @@ def ingest(
         attempts.begin()
         failure = STREAM_ENDED
         outbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        stream = client._open("stream_stream", INGEST)(
-            iter(outbox.get, None), metadata=client._settings.metadata
-        )
+        way = client._open("stream_stream", INGEST)
+        stream = way.call(iter(outbox.get, None), metadata=client._settings.metadata)
         try:
             for message in feed.unanswered():
                 outbox.put(message)
@@ -58,4 +57,4 @@ def ingest(
         finally:
             outbox.put(None)
             stream.cancel()
-        client._sleep(attempts.failed(failure))
+        client._sleep(client._failed(attempts, failure, way.target))

@@ -61,7 +61,8 @@ class Watch(Iterator[AvailabilityEvent]):
         while not self._closed:
             attempts.begin()
             failure = STREAM_ENDED
-            self._stream = client._open("unary_stream", WATCH)(
+            way = client._open("unary_stream", WATCH)
+            self._stream = way.call(
                 self._progress.next_request(), metadata=client._settings.metadata
             )
             try:
@@ -73,4 +74,4 @@ class Watch(Iterator[AvailabilityEvent]):
             if self._closed:
                 return
             if not self._progress.starts_anew(failure):
-                client._sleep(attempts.failed(failure))
+                client._sleep(client._failed(attempts, failure, way.target))
