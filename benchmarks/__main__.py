@@ -29,6 +29,8 @@ BENCHMARKS = {
     "bulk": 90.0,
     "load_rows": 90.0,
     "restart": 120.0,
+    "takeover": 300.0,
+    "snapshot_pause": 300.0,
 }
 """Names, and the seconds after which one is given up."""
 

@@ -111,6 +111,33 @@ FIGURES = (
         at_most=True,
         form=".1f",
     ),
+    Figure(
+        "takeover_seconds_1m",
+        "takeover",
+        "kill -9 to the standby's first answer with 1M positions and 1M open holds, seconds",
+        2.0,
+        at_most=True,
+        form=".2f",
+        is_in_result=False,
+    ),
+    Figure(
+        "handover_seconds_1m",
+        "takeover",
+        "the same from SIGTERM: the drained server gives its journal up",
+        2.0,
+        at_most=True,
+        form=".2f",
+        is_in_result=False,
+    ),
+    Figure(
+        "snapshot_pause_ms",
+        "snapshot_pause",
+        "longest work in one go of the writer during a snapshot of 1M positions and holds, ms",
+        5.0,
+        at_most=True,
+        form=".2f",
+        is_in_result=False,
+    ),
 )
 
 

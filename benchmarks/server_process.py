@@ -45,8 +45,11 @@ class ServerProcess:
         assert self._process is not None
         return self._process.pid
 
-    def start(self) -> float:
-        """Start it; returns the seconds until health says SERVING. Raises RuntimeError."""
+    def start(self, *, service: str = "") -> float:
+        """Start it; returns the seconds until health says SERVING. Raises RuntimeError.
+
+        `service` is what health is asked for: "holdfast.ready" waits for a standby that keeps up.
+        """
         if self._directory is None:
             self._directory = Path(tempfile.mkdtemp(prefix="holdfast-bench-"))
         self.target = f"127.0.0.1:{_free_port()}"
@@ -62,7 +65,7 @@ class ServerProcess:
         with Client(self.target) as client:
             while True:
                 with contextlib.suppress(Exception):
-                    client.wait_until_serving(0.25)
+                    client.wait_until_serving(0.25, service=service)
                     return time.perf_counter() - started
                 if self._process.poll() is not None:
                     raise RuntimeError(f"the server left with {self._process.returncode}")
