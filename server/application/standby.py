@@ -46,7 +46,7 @@ _OWNER_S: Final = 0.05
 # How often the end is asked for, to tell how far away it is. It costs reading the newest record.
 _TAIL_S: Final = 1.0
 # While the journal can not be reached.
-_AWAY_S: Final = 0.1
+_AWAY_S: Final = 0.05
 # Applied in one go, so that those who read from here wait a few milliseconds at most.
 _PAGE_BYTES: Final = 1 << 20
 _DOCUMENTS: Final = (commands.PUT_DOCUMENT, commands.DELETE_DOCUMENT)

@@ -311,3 +311,36 @@ async def test_a_standby_that_can_not_follow_any_more_ends_with_a_reason(
         client.xadd("holdfast:{default:0}:journal", {"r": b"not a record"}, id="1-9000")
     await standby.server.until_stop_asked()
     assert "journal record 1-9000" in standby.server.failure
+
+
+async def time_goes_on(wire: Wire) -> None:
+    """The pauses between two attempts to read the journal again pass."""
+    while True:
+        wire.clock.advance(1_000)
+        await asyncio.sleep(0)
+
+
+async def test_after_a_restart_of_redis_one_of_the_two_serves(
+    primary: Wire, standby: Wire, redis_server: RedisServer
+):
+    held = await primary.hold(("pear", "berlin", 3), request_id="q-1", owner="ann")
+    redis_server.kill()
+    error = await refused(primary.reservations.CreateReservation(create(("pear", "berlin", 1))))
+    assert error.code is grpc.StatusCode.UNAVAILABLE
+    moving = asyncio.ensure_future(time_goes_on(primary))
+    redis_server.start()
+    waiting = {asyncio.ensure_future(serves(wire)): wire for wire in (primary, standby)}
+    done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    winner = waiting[done.pop()]
+    for task in waiting:
+        task.cancel()
+    again = await winner.hold(("pear", "berlin", 3), request_id="q-1", owner="ann")
+    assert again == held
+    await winner.verify()
+    if winner is primary:
+        await keeps_up(standby, primary)
+        assert await health_of(standby) == NOT_SERVING
+    else:
+        await primary.server.until_stop_asked()
+        assert "is written by" in primary.server.failure
+    moving.cancel()

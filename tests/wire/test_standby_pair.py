@@ -154,7 +154,8 @@ async def test_a_server_that_slept_through_a_takeover_acknowledges_nothing_and_e
         old.signal(signal.SIGSTOP)
         asleep = [stub.CreateReservation(create(("pear", "berlin", 1))) for _ in range(8)]
         await new.until("serving")
-        after = await pair.client.reserve([("pear", "berlin", 1)], ttl=3600)
+        async with holdfast.aio.Client(new.target, timeout=60.0) as client:
+            after = await client.reserve([("pear", "berlin", 1)], ttl=3600)
         assert after.reservation_id != before.reservation_id
         old.signal(signal.SIGCONT)
         codes = [await call.code() for call in asleep]
@@ -179,6 +180,7 @@ async def test_an_operator_may_have_the_standby_take_over(
         await new.until("serving")
         # Not at its next renewal, minutes away: its first append was refused.
         assert await old.end() == 1
+        new.signal(signal.SIGUSR1)  # it serves already: nothing happens
         await load.more(200)
         await load.stop()
         assert (await pair.client.position("pear", "berlin")).held == len(load.acknowledged)
