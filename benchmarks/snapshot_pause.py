@@ -74,17 +74,15 @@ def run(say: Say) -> dict[str, float]:
 
 async def _measure(url: str, say: Say) -> Gaps:
     shop = catalogue(POSITIONS)
-    capacity = roomy()
     launcher = Launcher()
     await launcher.start()
     journal = await open_journal(url, JournalIdentity())
-    ledger, report = await recover(journal, capacity, holder="benchmark", on_lost=_lost)
+    ledger, report = await recover(journal, roomy(), holder="benchmark", on_lost=_lost)
     watch = _Watch()
     sequencer = _sequencer(ledger, watch)
     snapshots = Snapshots(
         sequencer,
         journal_url=url,
-        capacity=capacity,
         every_commands=10**9,
         recovered=report,
         launcher=launcher,

@@ -153,7 +153,8 @@ class Gateway:
 
     def _followed(self) -> Standby | None:
         """What may be read although this process does not own it."""
-        return self.standby if self.phase is Phase.STANDBY and self.standby_reads else None
+        standby = self.standby if self.phase is Phase.STANDBY and self.standby_reads else None
+        return standby if standby is not None and standby.is_sound else None
 
     @property
     def state(self) -> State:

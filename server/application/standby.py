@@ -27,13 +27,21 @@ from typing import Final
 import numpy as np
 
 from engine import commands, machine
+from engine.resize import too_small
 from engine.state import Capacity, State
 from server.application.ledger import Engine, Ledger
-from server.application.recovery import RecoveryReport, Replayed, apply_record, replay
+from server.application.recovery import (
+    RecoveryReport,
+    Replayed,
+    apply_record,
+    give_sizes,
+    replay,
+)
 from server.journal.errors import (
     JournalError,
     JournalGap,
     JournalOwned,
+    JournalRefused,
     JournalUnavailable,
 )
 from server.journal.port import Journal
@@ -90,6 +98,8 @@ class Standby:
         self._capacity = capacity
         self._engine = engine
         self._on_event = on_event
+        self.is_sound = True
+        """Whether the state may be read: not while its tables change their sizes."""
         self._asked = asyncio.Event()
         self._is_open = True
         self._at_end_s = time.monotonic()
@@ -109,7 +119,8 @@ class Standby:
         """
         journal = await open_journal()
         try:
-            replayed, report = await replay(journal, capacity, engine=engine)
+            replayed, report = await replay(journal, engine=engine)
+            _check_room(replayed.state, capacity, journal)
         except BaseException:
             await journal.close()
             raise
@@ -162,6 +173,8 @@ class Standby:
                 if not self._is_open:
                     self.journal = await self._reopen()
                     self._is_open = True
+                if not self.is_sound:
+                    await self._read_anew()
                 at_end = await self._step()
                 if is_away:
                     is_away = False
@@ -227,6 +240,7 @@ class Standby:
         if newest < known:
             raise JournalGap(str(known), f"was read, but {journal.place} ends at record {newest}")
         self._tell(Event.TURN, "it was asked for" if self._asked.is_set() else "nobody serves")
+        _check_room(self.state, self._capacity, journal)
         start = await journal.claim(holder, on_lost, by_force=self._asked.is_set())
         try:
             while page := await journal.read(self._replayed.cursor):
@@ -238,6 +252,11 @@ class Standby:
                     "is this writer's own start, but reading ended at record "
                     f"{self._replayed.cursor.record_id}",
                 )
+            if self.state.capacity != self._capacity:
+                # Until the journal has it, this is the state of no journal.
+                self.is_sound = False
+                await give_sizes(self.state, journal, self._capacity, self._engine)
+                self.is_sound = True
         except BaseException:
             # Whatever it was, this object of the journal has been a writer's.
             self._is_open = False
@@ -263,8 +282,11 @@ class Standby:
         if not self._is_open:
             self.journal = await self._reopen()
             self._is_open = True
+        await self._read_anew()
+
+    async def _read_anew(self) -> None:
         known = self._replayed.cursor.record_id
-        replayed, self._report = await replay(self.journal, self._capacity, engine=self._engine)
+        replayed, self._report = await replay(self.journal, engine=self._engine)
         found = replayed.cursor.record_id
         if found < known and self.journal.loss_window_ms == 0:
             raise JournalGap(
@@ -274,6 +296,7 @@ class Standby:
                 "is there now",
             )
         self._replayed = replayed
+        self.is_sound = True
         self._at_end_s = time.monotonic()
 
     async def _pause(self, seconds: float) -> None:
@@ -290,3 +313,13 @@ class Standby:
     def _tell(self, event: Event, reason: str) -> None:
         if self._on_event is not None:
             self._on_event(event, reason)
+
+
+def _check_room(state: State, capacity: Capacity, journal: Journal) -> None:
+    """Raise JournalRefused where the ledger would not fit: before anything is claimed."""
+    problems = too_small(state, capacity)
+    if problems:
+        raise JournalRefused(
+            f"{journal.place} does not fit into the tables configured: {'; '.join(problems)}. "
+            "Configure at least as much room as the server that serves"
+        )

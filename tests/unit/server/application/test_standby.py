@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 import pytest
 
@@ -24,11 +25,12 @@ from server.journal.errors import (
     JournalError,
     JournalGap,
     JournalOwned,
+    JournalRefused,
     JournalUnavailable,
 )
 from server.journal.genesis import JournalIdentity
 from server.journal.port import Journal
-from server.journal.record import Cursor, JournalRecord
+from server.journal.record import Cursor, Entry, JournalRecord, RecordId
 from tests.simulation.manual_clock import ManualClock
 from tests.simulation.memory_journal import MemoryDisk, MemoryJournal
 from tests.simulation.orders import count, create, define
@@ -102,7 +104,10 @@ class Follower:
 
 @contextlib.asynccontextmanager
 async def following(
-    disk: MemoryDisk, open_journal: Callable[[], object] | None = None
+    disk: MemoryDisk,
+    open_journal: Callable[[], object] | None = None,
+    *,
+    capacity: Capacity = CAPACITY,
 ) -> AsyncIterator[Follower]:
     async def opened() -> Journal:
         return await MemoryJournal.open(disk, WHO)
@@ -110,7 +115,7 @@ async def following(
     told: list[tuple[Event, str]] = []
     standby = await Standby.open(
         open_journal or opened,  # type: ignore[arg-type]
-        CAPACITY,
+        capacity,
         on_event=lambda event, reason: told.append((event, reason)),
     )
     follower = Follower(standby)
@@ -219,6 +224,7 @@ class Flaky(MemoryJournal):
 
     away = False
     read_fails_after_claim = 0
+    append_fails = 0
     faster = 0
 
     async def read(self, after: Cursor, **options: int) -> list[JournalRecord]:
@@ -228,6 +234,12 @@ class Flaky(MemoryJournal):
             type(self).read_fails_after_claim -= 1
             raise JournalUnavailable("memory broke off")
         return list(await super().read(after, **options))
+
+    def append(self, entry: Entry) -> asyncio.Future[RecordId]:
+        if type(self).append_fails:
+            type(self).append_fails -= 1
+            self.fail(JournalUnavailable("memory broke off"))
+        return super().append(entry)
 
     async def claim(self, *arguments: object, **options: object) -> Cursor:
         if type(self).faster:
@@ -341,6 +353,57 @@ async def test_a_record_that_is_decided_otherwise_ends_it() -> None:
         await primary.hold()
         with pytest.raises(JournalDiverged):
             await follower.run
+    await primary.sequencer.close()
+
+
+LARGER = replace(CAPACITY, positions=2 * CAPACITY.positions)
+
+
+async def test_its_own_table_sizes_become_the_ledger_s_when_it_takes_over() -> None:
+    disk = MemoryDisk()
+    primary = await Primary.start(disk)
+    await primary.hold(5)
+    async with following(disk, capacity=LARGER) as follower:
+        await follower.keeps_up_with(primary)
+        assert follower.standby.state.capacity == CAPACITY
+        primary.die()
+        ledger, _ = await follower.run
+        assert ledger.state.capacity == LARGER
+        live = invariants.state_hash(ledger.state)
+        await ledger.journal.close()
+    again, _ = await recover(
+        await MemoryJournal.open(disk, WHO), LARGER, holder="after", on_lost=ignore
+    )
+    assert invariants.state_hash(again.state) == live
+
+
+async def test_sizes_that_did_not_reach_the_journal_are_forgotten(flaky: type[Flaky]) -> None:
+    disk = MemoryDisk()
+    primary = await Primary.start(disk)
+    async with following(disk, lambda: flaky.open(disk, WHO), capacity=LARGER) as follower:
+        await follower.keeps_up_with(primary)
+        followed = follower.standby.state
+        flaky.append_fails = 1
+        primary.die()
+        ledger, _ = await follower.run
+        assert ledger.state is not followed
+        assert ledger.state.capacity == LARGER
+        live = invariants.state_hash(ledger.state)
+        await ledger.journal.close()
+    again, _ = await recover(
+        await MemoryJournal.open(disk, WHO), LARGER, holder="after", on_lost=ignore
+    )
+    assert invariants.state_hash(again.state) == live
+
+
+async def test_tables_too_small_are_refused_before_anything_is_claimed() -> None:
+    disk = MemoryDisk()
+    primary = await Primary.start(disk)
+    small = replace(CAPACITY, names=1)
+    with pytest.raises(JournalRefused, match="names is 1, 2 are in use"):
+        async with following(disk, capacity=small):
+            pass
+    assert disk.owner == "the primary"
     await primary.sequencer.close()
 
 
