@@ -378,10 +378,10 @@ class Server:
         self._health.set(False)
         gateway.begin_drain()
         self._hub.wake_all()
+        await self._end_standby()  # first: its turn must not come any more
         if self._grpc is not None:
             _log.info("draining", open_calls=self.open_calls, grace_s=self._grace_s)
             await self._grpc.stop(self._grace_s)
-        await self._end_standby()
         await self._close_ledger()
         await self._launcher.close()
         if self._metrics_server is not None:

@@ -99,7 +99,7 @@ class Standby:
         self._engine = engine
         self._on_event = on_event
         self.is_sound = True
-        """Whether the state may be read: not while its tables change their sizes."""
+        """Whether the state may be read: not while its tables change sizes, or it is read anew."""
         self._asked = asyncio.Event()
         self._is_open = True
         self._at_end_s = time.monotonic()
@@ -180,8 +180,7 @@ class Standby:
                     is_away = False
                     self._tell(Event.BACK, f"{self.journal.place} is read again")
                 if await self._is_our_turn():
-                    ledger = await self._take_over(holder, on_lost)
-                    return ledger, await self._report_of_takeover()
+                    return await self._take_over(holder, on_lost)
                 if not at_end:
                     pause_s = 0.0
             except JournalOwned as error:
@@ -193,7 +192,11 @@ class Standby:
                     is_away = True
                     self._tell(Event.AWAY, str(error))
             except JournalGap as gap:
-                await self._begin_anew(gap)
+                if not self.is_sound:
+                    raise  # from the newest snapshot on, too
+                # What comes next was trimmed while this process slept, or was replaced.
+                self._tell(Event.ANEW, str(gap))
+                self.is_sound = False
             if on_step is not None:
                 on_step()
             await self._pause(pause_s)
@@ -234,13 +237,15 @@ class Standby:
             return not self.owner or self._asked.is_set()
         return self._asked.is_set()
 
-    async def _take_over(self, holder: str, on_lost: Callable[[JournalError], None]) -> Ledger:
+    async def _take_over(
+        self, holder: str, on_lost: Callable[[JournalError], None]
+    ) -> tuple[Ledger, RecoveryReport]:
         journal, known = self.journal, self._replayed.cursor.record_id
         newest = (await journal.tail()).record_id
         if newest < known:
             raise JournalGap(str(known), f"was read, but {journal.place} ends at record {newest}")
-        self._tell(Event.TURN, "it was asked for" if self._asked.is_set() else "nobody serves")
         _check_room(self.state, self._capacity, journal)
+        self._tell(Event.TURN, "it was asked for" if self._asked.is_set() else "nobody serves")
         start = await journal.claim(holder, on_lost, by_force=self._asked.is_set())
         try:
             while page := await journal.read(self._replayed.cursor):
@@ -257,12 +262,13 @@ class Standby:
                 self.is_sound = False
                 await give_sizes(self.state, journal, self._capacity, self._engine)
                 self.is_sound = True
+            report = await self._report_of_takeover()
         except BaseException:
             # Whatever it was, this object of the journal has been a writer's.
             self._is_open = False
             await journal.close()
             raise
-        return Ledger(self._replayed.state, journal)
+        return Ledger(self._replayed.state, journal), report
 
     async def _report_of_takeover(self) -> RecoveryReport:
         """What was loaded at the beginning, and the newest snapshot there is by now."""
@@ -275,14 +281,6 @@ class Standby:
             open_holds=int(meta["held_count"]),
             snapshot=names[0] if names else None,
         )
-
-    async def _begin_anew(self, gap: JournalGap) -> None:
-        """What comes next is gone: trimmed while this process slept, or replaced."""
-        self._tell(Event.ANEW, str(gap))
-        if not self._is_open:
-            self.journal = await self._reopen()
-            self._is_open = True
-        await self._read_anew()
 
     async def _read_anew(self) -> None:
         known = self._replayed.cursor.record_id
