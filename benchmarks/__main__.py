@@ -25,6 +25,7 @@ BENCHMARKS = {
     "engine_single": 60.0,
     "memory": 120.0,
     "hot_sku": 60.0,
+    "verify": 90.0,
     "unary": 150.0,
     "bulk": 90.0,
     "load_rows": 90.0,

@@ -101,6 +101,22 @@ FIGURES = (
         form=".2f",
         is_in_result=False,
     ),
+    Figure(
+        "verify_slice_ms_max",
+        "verify",
+        "the longest slice of a verification of 1M positions and 1M open holds, ms",
+        5.0,
+        at_most=True,
+        form=".2f",
+        is_in_result=False,
+    ),
+    Figure(
+        "verify_core_seconds",
+        "verify",
+        "processor time of that verification, seconds",
+        form=".2f",
+        is_in_result=False,
+    ),
     Figure("bytes_per_position", "memory", "memory of a position", form=",.0f"),
     Figure("bytes_per_open_hold", "memory", "memory of an open three-line hold", form=",.0f"),
     Figure(

@@ -6,6 +6,8 @@ Invariants
 2. A take's `quantity` is counted in its position's `held` while the reservation is HELD and in
    `committed` while it is CONFIRMED; in a terminal reservation it is 0.
 3. Takes of supply are in that supply's waiting list, in order of arrival, while quantity > 0.
+4. Whatever changes a reservation's takes or state stamps it, so that `stamped` names every
+   reservation that changed (`engine.verification` follows it).
 
 Terminal reservations are kept until their room is needed, the oldest going first.
 """
@@ -303,10 +305,13 @@ def leave_held(st: Any, row: int) -> None:
 
 @kernel
 def stamp(st: Any, row: int) -> None:
-    """Note on the reservation that the running command changed it."""
+    """Note on the reservation, and in the log of changes, that the running command changed it."""
     meta = st.meta[0]
     st.reservations[row].etag = meta.revision + 1
     st.reservations[row].update_ms = meta.now_ms
+    at = st.stamped_count[0]
+    st.stamped[at & (st.stamped.shape[0] - 1)] = row
+    st.stamped_count[0] = at + 1
 
 
 @kernel

@@ -28,6 +28,7 @@ CHANGED_MAX = 1 << 20
 SCRATCH_MAX = 4096
 _CACHE_LINE = 64
 DETAILS_HELD = 16_384
+STAMPED_KEPT = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,10 @@ def allocate(capacity: Capacity) -> dict[str, NDArray[Any]]:
         ("request_index", _slots(c.requests), np.uint64),
         ("reply_details", c.reply_details, outcomes.DETAIL),
         ("changed", CHANGED_MAX, np.int32),
+        # Reservations in the order of their changes, a ring; how many changes there ever were.
+        # No part of the state: a verification follows it while it runs.
+        ("stamped", STAMPED_KEPT, np.int32),
+        ("stamped_count", 1, np.int64),
         ("header", 1, commands.HEADER),
         ("line_rows", limits.rows_per_ingest_chunk_max, np.int32),
         ("line_moves", limits.rows_per_ingest_chunk_max, np.int64),

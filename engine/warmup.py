@@ -21,6 +21,7 @@ from engine.reads import (
     supply_row,
 )
 from engine.state import Capacity, State
+from engine.verification import Verification
 
 
 def _one(command: int, **line: int) -> CommandBatch:
@@ -69,6 +70,9 @@ def warm_up() -> State:
     if broken:
         raise RuntimeError(f"the ledger is not sound after its warm-up: {broken}")
     state_hash(state)
+    verification = Verification(state)
+    while not verification.step(1 << 10):
+        pass
     return state
 
 

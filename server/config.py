@@ -231,6 +231,11 @@ class Config:
         _whole(1_000, 1_000_000_000, "commands"),
         "a snapshot is written after this many commands",
     )
+    verify_interval_ms: int = _setting(
+        600_000,
+        _whole(0, 86_400_000, "milliseconds"),
+        "between two verifications of all balances beside the traffic; 0: only when asked for",
+    )
 
     positions_max: int = _table("positions", "positions (a SKU at a node, a supply, a limit)")
     names_max: int = _table("names", "SKUs, nodes, owners with limits and other names")

@@ -48,6 +48,7 @@ from server.transport.server import CannotListen, Listener, build
 from server.transport.services.admin import SnapshotNotTaken, SnapshotTaken
 from server.transport.tls import CertificateRefused, Certificates
 from server.transport.warmup import warm_up
+from server.verifications import Verifications
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,6 +58,10 @@ _log = logs.get("lifecycle")
 
 # What a drain may still take once calls under way are through or cut.
 _EMPTY_QUEUE_S_MAX = 1.5
+
+# How long a shard that failed a check of its ledger goes on refusing calls before the process ends:
+# callers, health and two scrapes of the metrics learn why it is gone.
+_VIOLATION_SHOWN_S = 12.0
 
 
 class CannotStart(Exception):
@@ -88,6 +93,9 @@ class Server:
         self._hub = WatchHub(watches_max=config.watches_max)
         self._health = Health(self._gateway)
         self._ledger_metrics = LedgerMetrics(self._gateway, self._hub, self.metrics)
+        self._verifications = Verifications(
+            self._gateway, self.metrics, interval_ms=config.verify_interval_ms
+        )
         self._grpc: grpc.aio.Server | None = None
         self._metrics_server: MetricsServer | None = None
         self._launcher = Launcher()
@@ -300,6 +308,7 @@ class Server:
                 loss_window_ms="unbounded" if loss_window_ms is None else loss_window_ms,
             )
         self._gateway.open(sequencer)
+        self._verifications.begin(sequencer)
         self._health.set(True)
         _log.info(
             "serving",
@@ -339,6 +348,11 @@ class Server:
         if status is Status.STOPPED and self._gateway.phase is Phase.SERVING:
             # Nothing here can mend it: another process owns the journal, or it is damaged.
             self._failed = reason
+            if self._gateway.sequencer is not None and self._gateway.sequencer.violation:
+                self._hub.wake_all()
+                loop = asyncio.get_running_loop()
+                loop.call_later(_VIOLATION_SHOWN_S, self._stop_asked.set)
+                return
             self._gateway.moved = True
             self._stop_asked.set()
 
@@ -400,6 +414,7 @@ class Server:
         sequencer = self._gateway.sequencer
         if sequencer is None:
             return
+        await self._verifications.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_EMPTY_QUEUE_S_MAX):
                 await sequencer.drain()

@@ -25,11 +25,15 @@ from server.application.sequencer_errors import (
     Overloaded,
 )
 from server.application.standby import Standby
+from server.application.verifier import VerificationNotDone, VerificationReport, Verifier
 
 _RECOVERING_MS = 500
 _DRAINING_MS = 250
 _JOURNAL_MS = 100
 _STANDBY_MS = 100
+_VERIFICATION_MS = 1_000
+# What differs is for the log: it is the operator's, not the caller's.
+_VIOLATION = "a check of the ledger failed: it serves no longer, and the server's log says why"
 
 
 class Phase(enum.Enum):
@@ -51,6 +55,7 @@ class Why(enum.Enum):
     SHARD_MOVED = enum.auto()
     DRAINING = enum.auto()
     RECOVERING = enum.auto()
+    INVARIANT_VIOLATED = enum.auto()
 
 
 class NotDone(Exception):
@@ -80,6 +85,8 @@ class Gateway:
     """What follows the journal that another process writes, until this one takes over."""
     standby_reads: bool = False
     """Whether what the standby has may be read."""
+    verifier: Verifier | None = None
+    """There while there is a sequencer to verify."""
     _documents_version: int = 0
     _on_drain: set[Callable[[], None]] = field(default_factory=set)
 
@@ -192,7 +199,7 @@ class Gateway:
         Raises NotDone.
         """
         sequencer = self._live()
-        if self.phase is not Phase.SERVING:
+        if self.phase is not Phase.SERVING and not sequencer.violation:
             raise self.draining()
         deadline_ms = None
         if remaining_s is not None:
@@ -225,7 +232,32 @@ class Gateway:
         except OutcomeUnknown as error:
             raise self._unknown(sequencer, error) from None
 
+    async def verify(self) -> VerificationReport:
+        """Recompute every balance beside the traffic. Raises NotDone."""
+        sequencer = self._live()
+        try:
+            return await self._verifier().now()
+        except NotServing:
+            raise self._not_serving(sequencer) from None
+        except VerificationNotDone as error:
+            raise NotDone(Why.OVERLOADED, str(error), _spread(_VERIFICATION_MS)) from None
+
+    async def state_hash(self) -> tuple[str, int]:
+        """(hash, revision); the hash is "" when the ledger kept changing. Raises NotDone."""
+        sequencer = self._live()
+        try:
+            return await self._verifier().state_hash()
+        except NotServing:
+            raise self._not_serving(sequencer) from None
+
+    def _verifier(self) -> Verifier:
+        if self.verifier is None:
+            raise NotDone(Why.RECOVERING, "the ledger is being read", _spread(_RECOVERING_MS))
+        return self.verifier
+
     def _not_serving(self, sequencer: Sequencer) -> NotDone:
+        if sequencer.violation:
+            return NotDone(Why.INVARIANT_VIOLATED, _VIOLATION)
         if sequencer.status is Status.DRAINING:
             return self.draining()
         if sequencer.status is Status.STOPPED and self.moved:
@@ -237,6 +269,11 @@ class Gateway:
         )
 
     def _unknown(self, sequencer: Sequencer, error: OutcomeUnknown) -> NotDone:
+        if sequencer.violation:
+            return NotDone(
+                Why.INVARIANT_VIOLATED,
+                f"{_VIOLATION}; this may have taken effect: send it again with the same request_id",
+            )
         return NotDone(
             Why.JOURNAL_UNAVAILABLE,
             f"{error}; it may have taken effect: send it again with the same request_id",

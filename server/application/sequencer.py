@@ -99,6 +99,8 @@ class Sequencer:
         self._flights: deque[Flight] = deque()
         self._scheduled = False
         self._status = Status.SERVING
+        self._violation = ""
+        self._giving_back: asyncio.Task[None] | None = None
         self._idle: asyncio.Future[None] | None = None
         self._rebuilding: asyncio.Task[None] | None = None
         self._rebuild_wait_ms = 0  # before the next rebuild: 0 once a batch has been durable
@@ -123,6 +125,11 @@ class Sequencer:
     def status(self) -> Status:
         """Whether pieces are taken in."""
         return self._status
+
+    @property
+    def violation(self) -> str:
+        """Which check of the ledger failed, so that the shard stopped; "" while none did."""
+        return self._violation
 
     @property
     def commands_waiting(self) -> int:
@@ -206,11 +213,22 @@ class Sequencer:
             self._rebuilding.cancel()
             await asyncio.wait([self._rebuilding])
         self._stop(Status.STOPPED, "closed", NotServing("the shard is closed"))
+        if self._giving_back is not None:
+            await self._giving_back
         await self._ledger.journal.close()
 
     def lose(self, error: JournalError) -> None:
         """Ownership of the journal is gone: stop for good. The journal's `claim` gets this."""
         self._stop(Status.STOPPED, str(error), OutcomeUnknown(str(error)))
+
+    def violate(self, reason: str) -> None:
+        """A check of the ledger failed: stop for good, and give the journal back at once, so that
+        a state read anew from it may serve, here or elsewhere."""
+        if self._status is Status.STOPPED:
+            return
+        self._violation = reason
+        self._stop(Status.STOPPED, reason, OutcomeUnknown(reason))
+        self._giving_back = self._loop.create_task(self._ledger.journal.close())
 
     # --- Drain, apply, journal ---------------------------------------------------------------
 

@@ -29,6 +29,11 @@ class PositionNames:
     is_slot: bool
     """Of a capacity: a carrier's slot, not a node's day."""
 
+    @property
+    def label(self) -> str:
+        """In one word, for people: ``pear@berlin/web``."""
+        return f"{self.sku}@{self.node}" + (f"/{self.scope}" if self.scope else "")
+
 
 class Names:
     """Looks names up in one ledger."""

@@ -11,7 +11,11 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())
 SERVER = COMPOSE["services"]["holdfast"]
-SCRAPES = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())["scrape_configs"]
+PROMETHEUS = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
+SCRAPES = PROMETHEUS["scrape_configs"]
+OPERATING = (ROOT / "docs/operating.md").read_text()
+# What Prometheus and the client library export of any process and target.
+OTHERS_METRICS = {"up", "process_start_time_seconds"}
 
 
 def image_environment() -> dict[str, str]:
@@ -87,3 +91,61 @@ def test_server_gets_longer_to_stop_than_it_takes_to_drain(tmp_path: Path) -> No
     config = pytest.importorskip("server.config")
     grace_ms = int(SERVER["stop_grace_period"].removesuffix("s")) * 1000
     assert grace_ms > config.load([], {"HOLDFAST_DATA": str(tmp_path)}).drain_ms_max
+
+
+def rules() -> list[dict[str, Any]]:
+    """All alerting rules of the files that Prometheus is told to read."""
+    found = []
+    for name in PROMETHEUS["rule_files"]:
+        groups = yaml.safe_load((ROOT / "deploy/prometheus" / name).read_text())["groups"]
+        found += [rule for group in groups for rule in group["rules"]]
+    assert found
+    return found
+
+
+def documented_alerts() -> dict[str, str]:
+    """Condition by name, as the table of docs/operating.md has them."""
+    rows = re.findall(r"(?m)^\| `(Holdfast\w+)` \| `((?:\\\||[^`])+)`", OPERATING)
+    assert rows
+    return {name: condition.replace("\\|", "|") for name, condition in rows}
+
+
+@pytest.mark.parametrize("rule", rules(), ids=lambda rule: str(rule["alert"]))
+def test_an_alert_asks_for_metrics_that_exist(rule: dict[str, Any]) -> None:
+    expression = re.sub(r'"[^"]*"', "", rule["expr"])
+    assert expression.count("(") == expression.count(")")
+    exported = set(re.findall(r"(?m)^\| `(holdfast_\w+)` \|", OPERATING))
+    bare = re.sub(r"\{[^}]*\}|\[[^]]*\]|by \([^)]*\)", "", expression)
+    words = set(re.findall(r"\b[a-z_]+\b(?!\s*\()", bare)) - {"or", "and", "by"}
+    assert words
+    for word in words - OTHERS_METRICS:
+        assert re.sub("_bucket$", "", word) in exported, word
+    assert rule["labels"]["severity"] in ("page", "ticket")
+    assert rule["annotations"]["summary"]
+    assert set(rule) <= {"alert", "expr", "for", "labels", "annotations"}
+
+
+@pytest.mark.parametrize("rule", rules(), ids=lambda rule: str(rule["alert"]))
+def test_labels_in_alerts_are_ones_the_metric_has(rule: dict[str, Any]) -> None:
+    labels = {
+        name: set(cell.split(", "))
+        for name, cell in re.findall(r"(?m)^\| `(holdfast_\w+)` \| \w+ \| ([^|]*?) \|", OPERATING)
+    }
+    for name, selector in re.findall(r"(holdfast_\w+)\{([^}]*)\}", rule["expr"]):
+        assert set(re.findall(r"(\w+)=", selector)) <= labels[name]
+
+
+def test_alerts_are_those_that_the_page_explains() -> None:
+    told = documented_alerts()
+    written = {rule["alert"]: rule["expr"] for rule in rules()}
+    assert {name: " ".join(text.split()) for name, text in written.items()} == told
+
+
+def test_prometheus_finds_its_rules_where_the_configuration_says() -> None:
+    mounts = dict(
+        volume.split(":")[:2]
+        for volume in COMPOSE["services"]["prometheus"]["volumes"]
+        if volume.startswith(".")
+    )
+    for name in PROMETHEUS["rule_files"]:
+        assert mounts[f"./prometheus/{name}"] == f"/etc/prometheus/{name}"

@@ -34,6 +34,7 @@ from server.config import Config, flag
 from server.ledger_metrics import LedgerMetrics
 from server.metrics import Metrics
 from server.transport.errors import TABLE
+from server.verifications import Verifications
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "proto/README.md"])
@@ -126,6 +127,7 @@ def exported() -> Iterator[Any]:
         now_ms=lambda: 0,
     )
     LedgerMetrics(gateway, WatchHub(watches_max=1), metrics)
+    Verifications(gateway, metrics, interval_ms=0)
     yield from metrics.registry.collect()
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import commands, invariants, limits, reads, tables
+from engine import commands, limits, reads, tables
 from engine.balances import read_balance
+from engine.invariants import Difference
 from engine.state import State
 from holdfast.v1 import inventory_service_pb2 as messages
 from server.transport import scan
@@ -17,7 +17,7 @@ from server.transport.calls import Call, Methods
 from server.transport.codec.inventory import ADJUSTMENT_BASE, BUCKETS
 from server.transport.errors import Case, Fault, Refused, refusal
 from server.transport.ledger_view import LedgerView
-from server.transport.names import BACKORDER
+from server.transport.names import BACKORDER, Names
 from server.transport.node_rows import NodeRows
 from server.transport.paging import Page, page_of
 from server.transport.position_columns import find_rows, read_positions
@@ -319,56 +319,49 @@ class InventoryReads:
     async def verify(
         self, request: messages.VerifyInventoryRequest, call: Call
     ) -> messages.VerifyInventoryResponse:
-        """VerifyInventory: recompute, compare, report. Reads the whole ledger in one moment."""
-        state, _, rows = self._asked(request, "sku", "node")
-        if _UNKNOWN in rows.values():
-            differences: list[messages.BalanceDifference] = []
-            total = 0
-        else:
-            differences, total = self._differences(state, rows["sku"], rows["node"])
+        """VerifyInventory: recompute beside the traffic, compare, report. A difference stops the
+        shard once this is answered."""
+        _, _, rows = self._asked(request, "sku", "node")
+        gateway = self._view.gateway
+        report = await gateway.verify()
+        found = [
+            item
+            for item in report.differences
+            for position in (report.state.positions[item.position],)
+            if rows["sku"] in (-1, position["sku"]) and rows["node"] in (-1, position["node"])
+        ]
+        # Not the view's names: the shard may have stopped by now.
+        names = Names(report.state)
         reply = messages.VerifyInventoryResponse(
-            differences=differences,
-            differences_total=total,
-            positions_checked=int(state.meta["position_count"][0]),
-            reservations_checked=int(
-                state.meta["held_count"][0]
-                + state.meta["confirmed_count"][0]
-                + state.meta["terminal_count"][0]
-            ),
-            revision=state.revision,
+            differences=[
+                _difference(names, item) for item in found[: limits.differences_per_verify_max]
+            ],
+            differences_total=len(found),
+            positions_checked=report.positions,
+            reservations_checked=report.reservations,
+            revision=report.revision,
         )
+        if report.differences:
+            return reply
         if not request.skip_state_hash:
-            await asyncio.sleep(0)  # others first: the hash reads every table
-            state = self._view.state
-            reply.state_hash = invariants.state_hash(state).hex()
-            reply.revision = state.revision
-        await self._view.gateway.durable()
+            reply.state_hash, reply.revision = await gateway.state_hash()
+        await gateway.durable()
         return reply
 
-    def _differences(
-        self, state: State, sku: int, node: int
-    ) -> tuple[list[messages.BalanceDifference], int]:
-        found = invariants.differences(state)
-        if sku >= 0:
-            found = [item for item in found if state.positions["sku"][item.position] == sku]
-        if node >= 0:
-            found = [item for item in found if state.positions["node"][item.position] == node]
-        shown = found[: limits.differences_per_verify_max]
-        return [self._difference(item) for item in shown], len(found)
 
-    def _difference(self, item: invariants.Difference) -> messages.BalanceDifference:
-        called = self._view.names.position(item.position)
-        kind = _POSITION_KINDS[called.kind]
-        if called.is_slot:
-            kind = messages.POSITION_KIND_CARRIER_SLOT
-        elif called.kind == tables.SUPPLY and called.scope == BACKORDER:
-            kind = messages.POSITION_KIND_BACKORDER
-        return messages.BalanceDifference(
-            kind=kind,
-            position=f"{called.sku}@{called.node}" + (f"/{called.scope}" if called.scope else ""),
-            sku="" if called.kind == tables.CAPACITY else called.sku,
-            node=called.node,
-            field=item.field,
-            stored=item.stored,
-            recomputed=item.recomputed,
-        )
+def _difference(names: Names, item: Difference) -> messages.BalanceDifference:
+    called = names.position(item.position)
+    kind = _POSITION_KINDS[called.kind]
+    if called.is_slot:
+        kind = messages.POSITION_KIND_CARRIER_SLOT
+    elif called.kind == tables.SUPPLY and called.scope == BACKORDER:
+        kind = messages.POSITION_KIND_BACKORDER
+    return messages.BalanceDifference(
+        kind=kind,
+        position=called.label,
+        sku="" if called.kind == tables.CAPACITY else called.sku,
+        node=called.node,
+        field=item.field,
+        stored=item.stored,
+        recomputed=item.recomputed,
+    )
