@@ -31,8 +31,8 @@ run: setup ## Start a server on loopback, data in var/run; more flags in RUN_ARG
 	$(BIN)/holdfast serve --data var/run $(RUN_ARGS)
 
 .PHONY: demo
-demo: setup ## Real retail data through a real server, killed in the middle; DEMO_ARGS
-	$(BIN)/holdfast demo $(DEMO_ARGS)
+demo: setup ## Real retail data through a real server, killed in the middle; JOURNAL=redis, DEMO_ARGS
+	$(BIN)/holdfast demo $(if $(JOURNAL),--journal $(JOURNAL)) $(DEMO_ARGS)
 
 .PHONY: test
 test: setup ## The everyday tests (under five minutes); PYTEST_ARGS

@@ -12,13 +12,16 @@ import pytest
 
 import holdfast
 from holdfast import aio
-from holdfast.demo.audit import Findings, audit
+from holdfast.demo.audit import Findings, audit, wait_for_expiry
 from holdfast.demo.book import Book, Fact
-from holdfast.demo.checkout import Shop
+from holdfast.demo.checkout import ABANDONED_TTL_S, Shop
 from holdfast.demo.counting import StockCount
 from holdfast.demo.dataset import DAY_S, NEVER, Order, OrderLine
 from holdfast.demo.ledger import Ledger
+from holdfast.demo.redis_server import journal_server
 from holdfast.demo.replay import Incident, Replay
+from holdfast.demo.run import PATIENT, replayed_hashes
+from holdfast.demo.server import ServerProcess
 from holdfast.demo.shop import timeline
 from tests.wire.client_server import RunningServer
 
@@ -153,3 +156,47 @@ def test_a_changed_answer_is_found(tmp_path: Path):
         _, findings = season(server, plant)
     assert findings.answers_changed == 1
     assert not findings.sound
+
+
+def test_a_season_on_a_redis_of_its_own_outlives_a_kill(tmp_path: Path):
+    """The real program on a real Redis, killed in the middle: `make demo JOURNAL=redis`, small."""
+    with (
+        journal_server("redis", lambda text: None) as url,
+        ServerProcess(tmp_path, url) as server,
+    ):
+        assert url.startswith("redis://127.0.0.1:")
+        server.start()
+        with holdfast.Client(server.target, timeout=20) as client:
+            client.wait_until_serving(90.0)
+            client.nodes.upsert_all([holdfast.Node(node) for node in NODES])
+            client.items.upsert_all([holdfast.Item(sku) for sku in SKUS])
+            client.count([holdfast.Count(*place, units) for place, units in STOCK.items()])
+
+        async def main() -> tuple[Shop, Findings]:
+            async with aio.Client(server.target, timeout=20, retry=PATIENT) as client:
+                shop = Shop(client, Book(), seed=1)
+                replay = Replay(shop, concurrency=8, seconds_max=600)
+                count = StockCount(client, shop.book, STOCK, replay)
+
+                async def kill() -> None:
+                    server.kill()
+                    server.start()
+                    await client.wait_until_serving(90.0)
+
+                incidents = [Incident(0.3, count.take), Incident(0.5, kill)]
+                await replay.run(timeline(orders(), 1), incidents)
+                await wait_for_expiry(client, ABANDONED_TTL_S + 30.0)
+                return shop, await audit(client, shop, Ledger.opening(STOCK), count.netted)
+
+        shop, findings = asyncio.run(main())
+        assert findings.differences == []
+        assert findings.sound
+        assert len(shop.confirmed) > 50
+        live = findings.verification
+        assert live is not None
+        assert len(live.state_hash) == 64
+        server.kill()
+        hashes, records = replayed_hashes(server)
+        assert hashes == {live.state_hash}
+        assert records > 100
+        assert not list(tmp_path.glob("data/journal*"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import importlib.util
 import signal
 import sys
@@ -17,6 +18,13 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from holdfast.cli import exits
 from holdfast.cli.printing import Printer, complain
 from holdfast.errors import HoldfastError
+
+
+class JournalKind(enum.Enum):
+    """What may keep the demo's journal."""
+
+    SQLITE = "sqlite"
+    REDIS = "redis"
 
 
 def demo(
@@ -43,6 +51,10 @@ def demo(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the shoppers' tempers.")] = 1,
+    journal: Annotated[
+        JournalKind,
+        typer.Option(help="What keeps the journal; redis: in a server of the demo's own."),
+    ] = JournalKind.SQLITE,
 ) -> None:
     """Replay real retail orders (TPC-DS), kill the server in the middle, check everything.
 
@@ -54,6 +66,7 @@ def demo(
     if missing:
         complain(f"the demo needs {' and '.join(missing)}: pip install 'holdfast[demo]'")
         raise typer.Exit(exits.USAGE)
+    from holdfast.demo.redis_server import RedisFailed, journal_server
     from holdfast.demo.report import HOW_TO_GO_ON, text_of
     from holdfast.demo.run import Demo, DemoFailed
     from holdfast.demo.server import ServerFailed, ServerProcess
@@ -65,15 +78,18 @@ def demo(
         concurrency=concurrency,
         seconds_max=seconds,
         seed=seed,
+        journal=journal.value,
         keep=keep,
     )
     printer = Printer(as_json=as_json)
-    # A demo that is told to stop must still end its server and remove its directory.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(exits.INTERRUPTED))
+    # A demo that is told to stop must still end its servers and remove their directories.
+    for told in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(told, lambda *_: sys.exit(exits.INTERRUPTED))
     try:
         with (
             tempfile.TemporaryDirectory(prefix="holdfast-demo-") as directory,
-            ServerProcess(Path(directory)) as server,
+            journal_server(settings.journal, complain) as url,
+            ServerProcess(Path(directory), url) as server,
             _Progress() as progress,
         ):
             running = Demo(settings, Path(directory), server, progress.say, progress.advance)
@@ -85,7 +101,7 @@ def demo(
                 printer.line(text_of(report))
             if keep:
                 _keep(server)
-    except (DemoFailed, ServerFailed, HoldfastError, ExceptionGroup) as error:
+    except (DemoFailed, ServerFailed, RedisFailed, HoldfastError, ExceptionGroup) as error:
         complain(_first(error))
         raise typer.Exit(exits.FAILED) from None
     if not as_json:

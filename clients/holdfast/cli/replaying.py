@@ -1,4 +1,4 @@
-"""``holdfast verify --data``: replays a journal into an empty state, twice, without a server."""
+"""``holdfast verify --data`` and ``--journal``: replays a journal twice, without a server."""
 
 from __future__ import annotations
 
@@ -30,10 +30,13 @@ class Replayed:
     """Whether the journal's beginning is trimmed, so that a snapshot stood for it."""
 
 
-def replay(session: Session, data: Path) -> None:
-    """Print what the replays came to. Exit code 7 when they differ or the state is not sound."""
+def replay(session: Session, data: Path | None, journal: str = "") -> None:
+    """Print what the replays came to, of the journal in `data` or at the URL `journal`.
+
+    Exit code 7 when they differ or the state is not sound.
+    """
     try:
-        found = _replay_twice(data)
+        found = _replay_url_twice(journal) if data is None else _replay_twice(data)
     except ImportError as error:
         complain(f"the server is not installed here ({error})")
         raise typer.Exit(exits.USAGE) from None
@@ -79,14 +82,36 @@ def _replay_twice(data: Path) -> Replayed:
             raise typer.Exit(exits.NO) from None
 
 
+def _replay_url_twice(url: str) -> Replayed:
+    """Replay a journal in Redis twice, from its newest snapshot if it has one. Only reads."""
+    from server.journal.errors import JournalError, JournalRefused, JournalUnavailable
+
+    if not url.startswith(("redis://", "rediss://")):
+        complain(f"--journal {url}: redis://... or rediss://...; for SQLite give --data DIRECTORY")
+        raise typer.Exit(exits.USAGE)
+    try:
+        return asyncio.run(_replay_at(url))
+    except JournalRefused as error:
+        complain(str(error))
+        raise typer.Exit(exits.USAGE) from None
+    except JournalUnavailable as error:
+        complain(str(error))
+        raise typer.Exit(exits.UNREACHED) from None
+    except JournalError as error:
+        complain(str(error))
+        raise typer.Exit(exits.NO) from None
+
+
 async def _replay_copy(copy: Path) -> Replayed:
+    return await _replay_at(f"sqlite://{copy / JOURNAL}")
+
+
+async def _replay_at(url: str) -> Replayed:
     # Only here: the client is installed where the server is not.
     from engine import invariants
-    from server.application import recovery
-    from server.journal.genesis import JournalIdentity
-    from server.journal.opening import open_journal
+    from server.application import journal_audit, recovery
 
-    journal = await open_journal(f"sqlite://{copy / JOURNAL}", JournalIdentity())
+    journal = await journal_audit.open_existing(url)
     try:
         first, _ = await recovery.replay(journal)
         first_hash = invariants.state_hash(first.state).hex()

@@ -120,12 +120,22 @@ def verify(
             help="Instead of asking a server: replay the journal of this data directory, twice.",
         ),
     ] = None,
+    journal: Annotated[
+        str,
+        typer.Option(
+            metavar="URL",
+            help="Instead of asking a server: replay the journal at this redis:// URL, twice.",
+        ),
+    ] = "",
 ) -> None:
     """Recompute every balance from reservations and movements; exit code 7 on differences."""
-    if data is not None:
+    if data is not None and journal:
+        complain("--data and --journal: give one of them")
+        raise typer.Exit(exits.USAGE)
+    if data is not None or journal:
         from holdfast.cli.replaying import replay
 
-        replay(session, data)
+        replay(session, data, journal)
         return
     found = session.client.verify(sku=sku, node=node, timeout=120.0)
     if session.printer.as_json:
@@ -133,7 +143,8 @@ def verify(
     elif found.sound:
         session.printer.line(
             f"sound: {found.positions_checked:,} positions and {found.reservations_checked:,} "
-            f"reservations at revision {found.revision:,}; state hash {found.state_hash}"
+            f"reservations at revision {found.revision:,}; state hash "
+            f"{found.state_hash or 'not taken, as the ledger kept changing'}"
         )
     else:
         session.printer.table(

@@ -46,6 +46,7 @@ class Report:
     state_hash: str
     revision: int
     records_replayed: int
+    journal: str
     scale: float
     season_days: float
     orders_total: int
@@ -124,6 +125,7 @@ def text_of(report: Report) -> str:
         f"  replay                  {'equal' if report.replay_hash_equal else 'DIFFERS':>8}  "
         f"{report.records_replayed:,} journal records read twice into an empty state: "
         f"{report.state_hash[:16]}…",
+        f"  journal                 {report.journal:>8}",
     ]
     lines += [f"  ! {difference}" for difference in report.differences]
     lines += [

@@ -81,7 +81,7 @@ class Demo:
         assert live is not None
         # Killed, not stopped: no last snapshot, so that the journal is read from its first record.
         self.server.kill()
-        hashes, records = replayed_hashes(self.server.data)
+        hashes, records = replayed_hashes(self.server)
         return self._report(
             season, shop, replay, count, findings, ledger, hashes == {live.state_hash}, records
         )
@@ -234,6 +234,7 @@ class Demo:
             state_hash=verification.state_hash,
             revision=verification.revision,
             records_replayed=records,
+            journal=self.settings.journal,
             scale=season.scale,
             season_days=round(season.days, 1),
             orders_total=season.orders_total,
@@ -250,12 +251,13 @@ class Demo:
         )
 
 
-def replayed_hashes(data: Path) -> tuple[set[str], int]:
-    """The state hashes of two replays of the journal in `data`, and the records of each.
+def replayed_hashes(server: ServerProcess) -> tuple[set[str], int]:
+    """The state hashes of two replays of the server's journal, and the records of each.
 
     A program of its own (``holdfast verify --data``): the client knows nothing of the engine.
     """
-    command = [sys.executable, "-m", "holdfast", "verify", "--data", str(data), "--json"]
+    place = ["--journal", server.journal] if server.journal else ["--data", str(server.data)]
+    command = [sys.executable, "-m", "holdfast", "verify", *place, "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]

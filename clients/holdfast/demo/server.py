@@ -20,8 +20,10 @@ class ServerFailed(RuntimeError):
 class ServerProcess:
     """``holdfast serve`` on a free port of loopback, with its journal in `directory`."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, journal: str = "") -> None:
+        """`journal` is the URL of one that lies elsewhere."""
         self.directory = directory
+        self.journal = journal
         self.data = directory / "data"
         self.target = f"127.0.0.1:{_free_port()}"
         self.log_path = directory / "server.log"
@@ -49,7 +51,8 @@ class ServerProcess:
 
     def flags(self) -> list[str]:
         """What it is told."""
-        return ["--listen", self.target, "--metrics-listen", "off", "--data", str(self.data)]
+        told = ["--listen", self.target, "--metrics-listen", "off", "--data", str(self.data)]
+        return [*told, "--journal", self.journal] if self.journal else told
 
     def check(self) -> None:
         """Raises ServerFailed when it has ended by itself."""

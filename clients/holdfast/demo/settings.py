@@ -18,5 +18,7 @@ class DemoSettings:
     seconds_max: float | None = None
     """After so many seconds no further orders begin; None: what three minutes leave over."""
     seed: int = 1
+    journal: str = "sqlite"
+    """What keeps the journal: ``sqlite``, or ``redis`` with a server of the demo's own."""
     kill: bool = True
     keep: bool = False
