@@ -88,6 +88,10 @@ sim: setup ## The simulator over SEEDS seeds (default 1000), from FIRST_SEED
 bench: setup ## Every benchmark; the last line is one JSON object
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
+.PHONY: bench-peers
+bench-peers: setup ## The same orders through what a shop would build instead; into docs/performance.md
+	@$(BIN)/python -m benchmarks.peers $(PEERS_ARGS)
+
 .PHONY: warm
 warm: setup ## Compile every kernel now
 	$(BIN)/python -m server.transport.warmup

@@ -24,9 +24,10 @@ _TTL_S = 3600
 class Requests:
     """Makes creates of three lines; no two have the same request id."""
 
-    def __init__(self, shop: Catalogue, *, seed: int = 1) -> None:
+    def __init__(self, shop: Catalogue, *, seed: int = 1, hot: int = 0) -> None:
+        """`hot`: the first line of every order is one of that many positions; 0: any."""
         self._shop = shop
-        self._orders = Orders(shop, seed=seed)
+        self._orders = Orders(shop, seed=seed, hot=hot)
         self._next = seed * 10**12
 
     def creates(self, count: int) -> list[bytes]:
