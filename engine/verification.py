@@ -20,7 +20,7 @@ Invariants
 2. A pass changes nothing of the ledger.
 3. A pass that fell behind a log (`is_lost`) reports nothing.
 
-Callers: `server.application.verification`, between two batches.
+Callers: `server.application.verifier`, between two batches.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ FIELDS: Final = ("held", "committed", "fenced", "on_hand", "withheld", "availabl
 _HELD, _COMMITTED, _FENCED, _ON_HAND, _WITHHELD, _AVAILABLE = range(6)
 
 # Movements about to be overwritten that are noted ahead: as many may be written between two steps.
-_NOTED_MAX = 1 << 16
+_NOTED_MAX = 1 << 17
 
 _PROGRESS = np.dtype(
     [
@@ -58,6 +58,7 @@ _PROGRESS = np.dtype(
             "fences_found",  # rows of positions looked at
             "stamped_seen",  # changes of reservations caught up with
             "movement_first",  # movements written before the pass began
+            "movement_oldest",  # the oldest of them that was kept then
             "movement_seen",  # movements caught up with
             "entry_high",
             "entry_free",  # head of the chain of free entries, plus 1
@@ -89,7 +90,7 @@ def _pages(rows: int, dtype: np.dtype[Any]) -> mmap.mmap:
 def _note_ahead(st: Any, pa: Any, first: int, stop: int) -> None:
     """Note the movements of these sequences, which are overwritten next."""
     mask = st.movements.shape[0] - 1
-    begin: Integer = max(np.int64(0), first)
+    begin: Integer = max(pa.progress[0].movement_oldest, first)
     for sequence in range(begin, min(stop, st.meta[0].movement_next)):
         note = pa.notes[sequence & (pa.notes.shape[0] - 1)]
         movement = st.movements[sequence & mask]
@@ -105,7 +106,8 @@ def _begin(st: Any, pa: Any) -> None:
     progress.stamped_seen = st.stamped_count[0]
     progress.movement_first = written
     progress.movement_seen = written
-    progress.movements_read = max(np.int64(0), written - kept)
+    progress.movement_oldest = st.meta[0].movement_oldest
+    progress.movements_read = progress.movement_oldest
     _note_ahead(st, pa, written - kept, written - kept + pa.notes.shape[0])
 
 
@@ -191,8 +193,8 @@ def _follow_movements(st: Any, pa: Any) -> None:
         movement = st.movements[sequence & (kept - 1)]
         pa.sums[movement.position].on_hand += movement.delta
         forgotten = sequence - kept
-        if forgotten < 0:
-            continue
+        if forgotten < progress.movement_oldest:
+            continue  # the ring was not full
         note = pa.notes[forgotten & (noted - 1)]
         is_counted = forgotten >= progress.movement_first or forgotten < progress.movements_read
         is_base_read = note.position < progress.bases_read
@@ -243,7 +245,7 @@ def _read_on(st: Any, pa: Any, rows: int) -> None:
         start = progress.movements_read
         stop = min(start + rows, progress.movement_first)
         kept = st.movements.shape[0]
-        for sequence in range(max(start, meta.movement_next - kept), stop):
+        for sequence in range(max(start, meta.movement_oldest), stop):
             movement = st.movements[sequence & (kept - 1)]
             pa.sums[movement.position].on_hand += movement.delta
         progress.movements_read = stop
@@ -322,6 +324,7 @@ class Verification:
         """Begin. O(movements noted ahead)."""
         c = state.capacity
         self._state = state
+        self._ledger = state.tables
         shape: list[tuple[str, int, Any]] = [
             ("progress", 1, _PROGRESS),
             ("sums", c.positions, _SUMS),
@@ -341,7 +344,7 @@ class Verification:
         self._progress = self._arrays["progress"]
         self._releasing = 0
         self._released = 0
-        _begin(state.tables, self._tables)
+        _begin(self._ledger, self._tables)
 
     @property
     def state(self) -> State:
@@ -358,7 +361,16 @@ class Verification:
 
         To be called when no command is half applied. O(rows + movements since the last step).
         """
-        return bool(_step(self._state.tables, self._tables, rows))
+        if self._state.tables is not self._ledger:  # they were given other sizes
+            self._progress["lost"] = 1
+            return True
+        return bool(_step(self._ledger, self._tables, rows))
+
+    @property
+    def behind(self) -> int:
+        """Changes of reservations still to be caught up with."""
+        logged = int(self._state.arrays["stamped_count"][0])
+        return logged - int(self._progress["stamped_seen"][0])
 
     @property
     def positions_checked(self) -> int:

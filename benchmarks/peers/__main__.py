@@ -104,8 +104,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         text = page.section(results, rounds=asked.rounds, seconds=asked.seconds, figures=figures)
         page.write(ROOT / "docs/performance.md", text)
         subtitle = (
-            f"{CONNECTIONS} connections, {IN_FLIGHT} calls in flight on each, {POSITIONS:,} positions; "
-            "bars: median round, lines: least to greatest"
+            f"{CONNECTIONS} connections, {IN_FLIGHT} calls in flight on each, {POSITIONS:,} "
+            "positions; bars: median round, lines: least to greatest"
         )
         (ROOT / "docs/img/peers.svg").write_text(drawing(results, subtitle))
     print(json.dumps({"stock_is_right": not wrong, **_keys(results), **figures}), flush=True)

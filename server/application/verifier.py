@@ -36,6 +36,8 @@ _HASHED_BYTES: Final = 1 << 20
 # How long others have their turn after a slice, in slices.
 _REST: Final = 19.0
 _REST_HURRIED: Final = 1.0
+# Changes of reservations to catch up with, from which on rests are short.
+_BEHIND_MAX: Final = 2 * ROWS_OF_STEP
 _ATTEMPTS: Final = 5
 
 
@@ -165,9 +167,13 @@ class Verifier:
 
     async def _is_finished(self, verification: Verification) -> bool:
         """Go on to the end; False when it was overtaken."""
-        while not await self._slice(partial(verification.step, ROWS_OF_STEP), self._rest()):
+        step = partial(verification.step, ROWS_OF_STEP)
+        rest = self._rest()
+        while not await self._slice(step, rest):
             if self._state() is not verification.state:
                 return False
+            # Where more changes than a slice catches up with, the log would go round.
+            rest = _REST_HURRIED if verification.behind > _BEHIND_MAX else self._rest()
         return not verification.is_lost
 
     def _rest(self) -> float:

@@ -10,6 +10,7 @@ import pytest
 
 from engine import commands, invariants
 from engine.invariants import Difference
+from engine.resize import resize_command
 from engine.verification import Verification
 from tests import columns
 from tests.columns import Line
@@ -71,6 +72,7 @@ def test_more_changed_reservations_than_are_logged_are_no_difference() -> None:
     verification = Verification(ledger.state)
     assert not verification.step(1)
     assert ledger.confirm(hold).ok
+    assert verification.behind == 1
     # As if so many changes had come that the log has gone round.
     ledger.state.arrays["stamped_count"][0] += len(ledger.state.arrays["stamped"])
     assert verification.step(1)
@@ -123,6 +125,33 @@ def test_an_oversold_position_is_a_difference_and_a_reported_shortfall_is_none()
     ledger.state.positions["flags"][0] = 0
     assert finished(Verification(ledger.state)) == [Difference(0, "available", -3, 0)]
     ledger.state.positions["flags"][0] = 8
+
+
+@pytest.mark.parametrize("movements", [32, 256])
+def test_a_ring_of_another_size_is_begun_anew(movements: int) -> None:
+    """After a resize the ring holds fewer movements than it has room for, not from slot 0 on."""
+    ledger = Ledger(replace(SMALL, movements=64), checked=False)
+    for node in NODES:
+        ledger.stock("pear", node, 100)
+    for number in range(100):
+        ledger.adjust("pear", NODES[number % 7], 1)
+    verification = Verification(ledger.state)
+    assert not verification.step(3)
+    ledger.apply(resize_command(replace(SMALL, movements=movements)))
+    assert verification.step(3)
+    assert verification.is_lost
+    verification = Verification(ledger.state)
+    for number in range(400):
+        ledger.adjust("pear", NODES[number % 11], 1)
+        if verification.step(1):
+            break
+    else:
+        assert finished(verification) == []
+    assert not verification.is_lost
+    assert verification.differences() == []
+    ledger.state.positions["on_hand"][3] += 1
+    (found,) = finished(Verification(ledger.state))
+    assert (found.position, found.field) == (3, "on_hand")
 
 
 def test_a_pass_changes_nothing() -> None:

@@ -81,6 +81,34 @@ async def test_commands_have_their_turn_between_slices(monkeypatch: pytest.Monke
     assert (report.positions, report.reservations) == (1, 5)
 
 
+@pytest.mark.parametrize(("behind_max", "rest"), [(0, 19.0), (-1, 1.0)])
+async def test_rests_are_long_unless_there_is_too_much_to_catch_up_with(
+    monkeypatch: pytest.MonkeyPatch, behind_max: int, rest: float
+) -> None:
+    shard = await Shard().stocked()
+    for number in range(5):
+        await shard.sequencer.submit(pears(1, reservation_id=f"r-{number}"))
+    monkeypatch.setattr(verifying, "ROWS_OF_STEP", 1)
+    monkeypatch.setattr(verifying, "_BEHIND_MAX", behind_max)
+    rests: list[float] = []
+    over = asyncio.Event()
+    sleep = asyncio.sleep
+
+    async def note(seconds: float) -> None:
+        if not over.is_set():
+            rests.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(asyncio, "sleep", note)
+    verifier = slow(shard, interval_ms=60_000, on_report=lambda report: over.set())
+    verifier.start()
+    await over.wait()
+    await verifier.close()
+    # The first rest is taken before anything is known of what came meanwhile.
+    assert len(rests) > 5
+    assert rests[1:] == [pytest.approx(SLICE_S * rest)] * (len(rests) - 1)
+
+
 async def test_those_who_ask_meanwhile_share_the_next_pass() -> None:
     shard = await Shard().stocked()
     reports: list[VerificationReport] = []
