@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -70,6 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     # Whoever ends this ends all that it started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    load = os.getloadavg()[0]
     shop = catalogue(POSITIONS)
     results = Results()
     sold: dict[str, tuple[int, int]] = {}
@@ -101,7 +103,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, (gone, wanted) in wrong.items():
         say(f"{name}: {gone:,} units are gone from its stock, {wanted:,} were acknowledged")
     if not asked.no_write and not wrong:
-        text = page.section(results, rounds=asked.rounds, seconds=asked.seconds, figures=figures)
+        text = page.section(
+            results, rounds=asked.rounds, seconds=asked.seconds, load=load, figures=figures
+        )
         page.write(ROOT / "docs/performance.md", text)
         subtitle = (
             f"{CONNECTIONS} connections, {IN_FLIGHT} calls in flight on each, {POSITIONS:,} "

@@ -52,17 +52,21 @@ def ratios(results: Results) -> list[str]:
     return lines
 
 
-def section(results: Results, *, rounds: int, seconds: float, figures: dict[str, float]) -> str:
-    """All that stands between the marks."""
+def section(
+    results: Results, *, rounds: int, seconds: float, load: float, figures: dict[str, float]
+) -> str:
+    """All that stands between the marks. `load` is the machine's load average before the run."""
     journals = results.ratio("holdfast_redis", "holdfast_sqlite", UNIFORM)
     direct = figures.get("journal_redis_bulk_reservations_per_second")
     lines = [
         BEGIN,
         "",
         f"Measured on {datetime.datetime.now(datetime.UTC):%Y-%m-%d} by `make bench-peers`: "
-        f"{_machine()}; {rounds} rounds of {seconds:g} s each, all contestants in turn. The median "
-        "round, and in brackets the least and the greatest. Core-ms: processor time of an order in "
-        "all processes of the server, store included.",
+        f"{_machine()}; load average {load:.1f} before the run. Driver and servers share the "
+        f"cores; {rounds} rounds of {seconds:g} s each, all contestants in turn. The median round, "
+        "and in brackets the least and the greatest. Core-ms: processor time of an order in all "
+        "processes of the server, store included. Most of it is gRPC, in Python, which all four "
+        "have alike.",
         "",
         "![Orders a second, uniform and on one hot SKU](img/peers.svg)",
         "",
@@ -77,8 +81,8 @@ def section(results: Results, *, rounds: int, seconds: float, figures: dict[str,
     ]
     if direct is not None:
         lines.append(
-            f"Fed directly, without gRPC, the writer makes {direct:,.0f} reservations a second "
-            "durable in Redis (target 150,000; `python -m benchmarks journal`)."
+            f"Fed directly, without gRPC, the writer made {direct:,.0f} reservations a second "
+            "durable in Redis in its best round (target 150,000; `benchmarks.journal`)."
         )
     return "\n".join([*lines, "", END])
 

@@ -85,8 +85,10 @@ def drawing(results: Results, subtitle: str) -> str:
 
 
 def _round_up(value: float) -> float:
-    """A round number from `value` on that four steps divide well."""
-    step = 10 ** (len(str(int(value))) - 1)
-    while step * 4 > value:
-        step //= 2
-    return float(-(-value // (4 * step)) * 4 * step)
+    """The least round number from `value` on whose quarters are round too."""
+    unit = 1.0
+    while True:
+        for step in (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0):
+            if 4 * step * unit >= value:
+                return 4 * step * unit
+        unit *= 10

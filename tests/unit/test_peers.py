@@ -132,6 +132,7 @@ def test_the_page_gets_the_table_between_its_marks(results: Results, tmp_path: P
         results,
         rounds=3,
         seconds=1.0,
+        load=0.5,
         figures={"journal_redis_bulk_reservations_per_second": 160_000.0},
     )
     page.write(target, text)
