@@ -9,6 +9,7 @@ Callers: `server.lifecycle`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -20,7 +21,7 @@ from prometheus_client.core import (
 from server import logs
 from server.application.gateway import Gateway
 from server.application.sequencer import Sequencer
-from server.application.verifier import VerificationReport, Verifier
+from server.application.verifier import VerificationReport, Verifier, state_of
 from server.metrics import SECONDS, Histogram, Metrics
 from server.transport.names import Names
 
@@ -47,7 +48,7 @@ class Verifications:
     def begin(self, sequencer: Sequencer) -> None:
         """The ledger serves: verify it from now on, the first time at once."""
         verifier = Verifier(
-            sequencer,
+            partial(state_of, sequencer),
             interval_ms=self._interval_ms,
             on_report=lambda report: self._heard(sequencer, report),
             on_failure=self._failed,

@@ -234,26 +234,34 @@ class Gateway:
 
     async def verify(self) -> VerificationReport:
         """Recompute every balance beside the traffic. Raises NotDone."""
-        sequencer = self._live()
         try:
             return await self._verifier().now()
         except NotServing:
-            raise self._not_serving(sequencer) from None
+            raise self._not_serving(self._live()) from None
         except VerificationNotDone as error:
             raise NotDone(Why.OVERLOADED, str(error), _spread(_VERIFICATION_MS)) from None
 
     async def state_hash(self) -> tuple[str, int]:
         """(hash, revision); the hash is "" when the ledger kept changing. Raises NotDone."""
-        sequencer = self._live()
         try:
             return await self._verifier().state_hash()
         except NotServing:
-            raise self._not_serving(sequencer) from None
+            raise self._not_serving(self._live()) from None
 
     def _verifier(self) -> Verifier:
+        if self._followed() is not None:
+            return Verifier(self._followed_state, interval_ms=0)
+        self._live()
         if self.verifier is None:
             raise NotDone(Why.RECOVERING, "the ledger is being read", _spread(_RECOVERING_MS))
         return self.verifier
+
+    def _followed_state(self) -> State:
+        """Of a standby. Raises NotServing when it has none to read any more."""
+        followed = self._followed()
+        if followed is None:
+            raise NotServing("the standby takes over, or reads the journal anew")
+        return followed.state
 
     def _not_serving(self, sequencer: Sequencer) -> NotDone:
         if sequencer.violation:

@@ -58,12 +58,19 @@ class VerificationReport:
     seconds: float
 
 
+def state_of(sequencer: Sequencer) -> State:
+    """The state a sequencer works on. Raises NotServing while it does not."""
+    if sequencer.status not in (Status.SERVING, Status.DRAINING):
+        raise NotServing(f"the shard is {sequencer.status.value}")
+    return sequencer.state
+
+
 class Verifier:
-    """The verifications of one sequencer's ledger, one pass at a time."""
+    """The verifications of one ledger, one pass at a time."""
 
     def __init__(
         self,
-        sequencer: Sequencer,
+        live_state: Callable[[], State],
         *,
         interval_ms: int,
         on_report: Callable[[VerificationReport], None] | None = None,
@@ -71,12 +78,14 @@ class Verifier:
         on_slice: Callable[[float], None] | None = None,
         elapsed_s: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """`interval_ms` is what lies between two passes, 0: only those asked for.
+        """`live_state` gives the state that is changed on this event loop, or raises NotServing
+        while there is none that may be judged. `interval_ms` is what lies between two passes, 0:
+        only those asked for.
 
         `on_report` hears of every finished pass before whoever asked for it; `on_failure` of passes
         that could not be finished; `on_slice` how many seconds each slice took.
         """
-        self._sequencer = sequencer
+        self._state = live_state
         self._interval_ms = interval_ms
         self._on_report = on_report
         self._on_failure = on_failure
@@ -192,12 +201,6 @@ class Verifier:
         if not is_over:
             await asyncio.sleep(took_s * rest)
         return is_over
-
-    def _state(self) -> State:
-        """The live state. Raises NotServing while there is none that may be judged."""
-        if self._sequencer.status not in (Status.SERVING, Status.DRAINING):
-            raise NotServing(f"the shard is {self._sequencer.status.value}")
-        return self._sequencer.state
 
     def _report(self, verification: Verification, started_s: float) -> VerificationReport:
         state = verification.state

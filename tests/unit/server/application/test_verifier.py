@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from server.application.verifier import (
     VerificationNotDone,
     VerificationReport,
     Verifier,
+    state_of,
 )
 from server.journal.errors import JournalUnavailable
 from tests.unit.server.application.test_sequencer import Shard, codes, pears
@@ -45,7 +47,11 @@ def in_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def slow(shard: Shard, **options: Any) -> Verifier:
     """One whose every step uses up a slice."""
-    return Verifier(shard.sequencer, elapsed_s=Stopwatch(SLICE_S), **{"interval_ms": 0, **options})
+    return Verifier(
+        partial(state_of, shard.sequencer),
+        elapsed_s=Stopwatch(SLICE_S),
+        **{"interval_ms": 0, **options},
+    )
 
 
 async def test_a_slice_ends_when_its_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,7 +61,10 @@ async def test_a_slice_ends_when_its_time_is_up(monkeypatch: pytest.MonkeyPatch)
         await shard.sequencer.submit(pears(1, reservation_id=f"r-{number}"))
     slices: list[float] = []
     quick = Verifier(
-        shard.sequencer, interval_ms=0, elapsed_s=Stopwatch(SLICE_S / 4), on_slice=slices.append
+        partial(state_of, shard.sequencer),
+        interval_ms=0,
+        elapsed_s=Stopwatch(SLICE_S / 4),
+        on_slice=slices.append,
     )
     assert (await quick.now()).differences == ()
     assert len(slices) > 3
@@ -112,7 +121,7 @@ async def test_rests_are_long_unless_there_is_too_much_to_catch_up_with(
 async def test_those_who_ask_meanwhile_share_the_next_pass() -> None:
     shard = await Shard().stocked()
     reports: list[VerificationReport] = []
-    verifier = Verifier(shard.sequencer, interval_ms=0, on_report=reports.append)
+    verifier = Verifier(partial(state_of, shard.sequencer), interval_ms=0, on_report=reports.append)
     first, second = await asyncio.gather(verifier.now(), verifier.now())
     assert first is second
     assert reports == [first]
@@ -129,7 +138,7 @@ async def test_the_schedule_begins_at_once_and_goes_on(monkeypatch: pytest.Monke
         if len(reports) == 3:
             enough.set()
 
-    verifier = Verifier(shard.sequencer, interval_ms=1, on_report=hear)
+    verifier = Verifier(partial(state_of, shard.sequencer), interval_ms=1, on_report=hear)
     verifier.start()
     await asyncio.wait_for(enough.wait(), 30)
     await verifier.close()
@@ -142,7 +151,7 @@ async def test_the_schedule_begins_at_once_and_goes_on(monkeypatch: pytest.Monke
 async def test_no_schedule_where_none_is_wanted() -> None:
     shard = await Shard().stocked()
     reports: list[VerificationReport] = []
-    verifier = Verifier(shard.sequencer, interval_ms=0, on_report=reports.append)
+    verifier = Verifier(partial(state_of, shard.sequencer), interval_ms=0, on_report=reports.append)
     verifier.start()
     await verifier.close()
     assert reports == []
@@ -154,7 +163,7 @@ async def test_what_a_second_look_does_not_find_is_no_difference(
     """A fault of the pass itself never stops a sound shard."""
     shard = await Shard().stocked()
     told: list[str] = []
-    verifier = Verifier(shard.sequencer, interval_ms=0, on_failure=told.append)
+    verifier = Verifier(partial(state_of, shard.sequencer), interval_ms=0, on_failure=told.append)
 
     class Wrong(Verification):
         def step(self, rows: int) -> bool:
@@ -173,7 +182,7 @@ async def test_a_difference_is_told_whole() -> None:
     await shard.sequencer.submit(pears(2))
     state = shard.sequencer.state
     state.positions["held"][0] += 1
-    report = await Verifier(shard.sequencer, interval_ms=0).now()
+    report = await Verifier(partial(state_of, shard.sequencer), interval_ms=0).now()
     assert list(report.differences) == invariants.differences(state)
     assert [(each.field, each.stored, each.recomputed) for each in report.differences] == [
         ("held", 3, 2)
@@ -209,7 +218,7 @@ async def test_a_pass_that_is_overtaken_again_and_again_says_so(
     shard = await Shard().stocked()
     monkeypatch.setattr(Verification, "is_lost", property(lambda self: True))
     with pytest.raises(VerificationNotDone, match="overtaken"):
-        await Verifier(shard.sequencer, interval_ms=0).now()
+        await Verifier(partial(state_of, shard.sequencer), interval_ms=0).now()
 
 
 async def test_the_hash_is_that_of_one_revision_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,7 +244,7 @@ async def test_a_shard_that_failed_a_check_stops_and_gives_the_journal_back() ->
     with pytest.raises(NotServing):
         shard.sequencer.submit(pears(1))
     with pytest.raises(NotServing):
-        await Verifier(shard.sequencer, interval_ms=0).now()
+        await Verifier(partial(state_of, shard.sequencer), interval_ms=0).now()
     again = await elsewhere(shard).recover()
     assert isinstance(again.state, State)
     await shard.sequencer.close()
