@@ -1,0 +1,22 @@
+"""How much a run does: little, for every change; more, for a campaign."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """Counts are of answers, durations in seconds."""
+
+    rounds: int
+    answers: int
+    shoppers: int
+    stalls_s: tuple[float, ...]
+    down_s: float
+    holds: int
+    """That expire in the same second."""
+
+
+QUICK = Size(rounds=1, answers=120, shoppers=8, stalls_s=(0.6,), down_s=0.3, holds=10_000)
+FULL = Size(rounds=4, answers=400, shoppers=16, stalls_s=(1.0, 5.0), down_s=1.0, holds=20_000)
