@@ -1,4 +1,4 @@
-"""Fault 12: a crash between the shards of one order, for callers who keep two ledgers by themselves.
+"""Fault 12: a crash between the shards of one order, for callers who keep two ledgers themselves.
 
 One server keeps one shard, and none of them knows of another. What a caller can do today, with the
 hold itself as its prepare, is this protocol; every step may be repeated, by anybody who knows the
@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from holdfast import aio
@@ -27,7 +27,7 @@ from holdfast.errors import ReservationNotFound
 from holdfast.values.reservations import ReservationState
 from tests.robustness.faults.size import Size
 from tests.robustness.session import Session
-from tests.robustness.traffic.calls import PATIENT, perform
+from tests.robustness.traffic.calls import PATIENT, perform, send
 from tests.robustness.traffic.history import OK, Answer, Write
 from tests.robustness.traffic.shoppers import NODES, SKUS
 
@@ -42,15 +42,25 @@ class Shard:
 
     session: Session
     client: aio.Client
+    begun: dict[str, Write] = field(default_factory=dict)
+    """Every step that anybody took, by its request id."""
 
     async def do(self, kind: str, order: str, **intent: Any) -> Answer:
-        """One step of an order, asked until it is answered."""
+        """One step of an order, asked until it is answered, perhaps not for the first time."""
         intent["reservation_id"] = order
-        write = Write(-3, kind, f"{order}-{kind}", intent, 0.0)
-        answer = await perform(self.client, write, self.session.history)
-        if answer is None:
-            raise RuntimeError(f"{write.request_id} was not answered: {write.fault}")
-        return answer
+        request_id = f"{order}-{kind}"
+        known = self.begun.get(request_id)
+        if known is None:
+            write = self.begun[request_id] = Write(-3, kind, request_id, intent, 0.0)
+            answer = await perform(self.client, write, self.session.history)
+            told: Answer | str = answer if answer is not None else write.fault
+        else:
+            told = await send(self.client, known)
+            if not isinstance(told, str):
+                known.again.append(told)
+        if isinstance(told, str):
+            raise RuntimeError(f"{request_id} was not answered: {told}")
+        return told
 
     async def state(self, order: str) -> ReservationState:
         """Where the order stands here; CANCELLED where it never was."""

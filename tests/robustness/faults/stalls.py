@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import signal
 import statistics
@@ -40,7 +41,12 @@ async def stall_redis(session: Session, size: Size) -> None:
                 grown < _MEMORY_GROWTH_BYTES_MAX, f"memory grew by {grown} bytes in a stall"
             )
             await traffic.answers(size.answers)
-            session.measured("p99_after_2_s_s", _p99_s(session, going_s + 2.0))
+            if size.calm_s:
+                while time.monotonic() < going_s + 2.0 + size.calm_s:
+                    await traffic.answers(1)
+                session.measured("p99_before_stall_s", _p99_s(session, 0.0, stalled_s))
+                after_s = going_s + 2.0
+                session.measured("p99_from_2_s_after_stall_s", _p99_s(session, after_s))
 
 
 async def depose_a_writer(session: Session, size: Size) -> None:
@@ -106,7 +112,7 @@ async def _depose(session: Session, size: Size) -> None:
         status = await old.until_ended()
         session.measured("deposed_ended_s", time.monotonic() - woken_s)
         session.findings.need(
-            status == _EXIT_FENCED and "it must stop" in old.last_reason(),
+            status == _EXIT_FENCED and "must stop" in old.last_reason(),
             f"the deposed writer ended with {status}: {old.last_reason()}",
         )
         session.server = new
@@ -122,10 +128,11 @@ def _resident_bytes(pid: int) -> int:
     return 0
 
 
-def _p99_s(session: Session, after_s: float) -> float:
+def _p99_s(session: Session, from_s: float, to_s: float = math.inf) -> float:
+    """Of the time to an answer, of writes that were sent and answered in between."""
     times = [
         write.answered_s - write.sent_s
-        for write in session.history.acknowledged
-        if write.answered_s is not None and write.sent_s >= after_s
+        for write in session.answered_between(from_s, to_s)
+        if write.answered_s is not None
     ]
-    return statistics.quantiles(times, n=100)[98] if len(times) > 1 else 0.0
+    return statistics.quantiles(times, n=100)[98]
