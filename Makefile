@@ -84,6 +84,14 @@ proto-baseline: setup ## At a release: what is in proto/ now must not be broken 
 sim: setup ## The simulator over SEEDS seeds (default 1000), from FIRST_SEED
 	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000) $(if $(FIRST_SEED),--first-seed $(FIRST_SEED)) $(SIM_ARGS)
 
+.PHONY: robust-quick
+robust-quick: setup ## Every fault once on the real server, SQLite and Redis (under four minutes)
+	@$(BIN)/python -m tests.robustness --quick $(ROBUST_ARGS)
+
+.PHONY: robust
+robust: setup ## The same as a campaign: RUNS of each fault (default 3), from SEED; ROBUST_ARGS
+	@$(BIN)/python -m tests.robustness --runs $(or $(RUNS),3) $(if $(SEED),--seed $(SEED)) $(ROBUST_ARGS)
+
 .PHONY: bench
 bench: setup ## Every benchmark; the last line is one JSON object
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)

@@ -22,9 +22,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from tests.robustness.failpoints.launcher import PLANTED
+from tests.robustness.failpoints.server_process import SMALL
 from tests.robustness.failpoints.trapped import Trapped
-from tests.robustness.faults.size import FULL, QUICK, Size
-from tests.robustness.faults.table import BOTH, FAULTS, Fault
+from tests.robustness.faults.size import FULL, LARGE, QUICK, Size
+from tests.robustness.faults.table import BOTH, FAULTS, LARGE_FAULTS, Fault
 from tests.robustness.session import Session
 from tests.robustness.validate.findings import PROPERTY, TOTALS
 
@@ -68,7 +69,9 @@ class Report:
             print(f"{name}: median {middle:g}, most {most:g}, of {len(values)}")
 
 
-async def harm(session: Session, fault: Fault, size: Size, report: Report) -> bool:
+async def harm(
+    session: Session, fault: Fault, size: Size, plant: str | None, report: Report
+) -> bool:
     """Do one fault to a session and judge it; whether all is well."""
     seen_findings, seen_writes = len(session.findings.found), len(session.history.acknowledged)
     session.chance = random.Random(f"{session.seed}/{fault.number}")
@@ -90,17 +93,19 @@ async def harm(session: Session, fault: Fault, size: Size, report: Report) -> bo
     told = "ok" if not found else f"{len(found)} findings"
     print(f"{fault.name}, {session.kind}: {told}, {writes} answers, {took_s:.1f} s", flush=True)
     if found:
-        print(f"    {again(fault, session)}")
+        print(f"    {again(fault, session, size, plant)}")
         for finding in found[:_SHOWN_MAX]:
             print(f"    {finding}")
     return not found
 
 
-def again(fault: Fault, session: Session) -> str:
+def again(fault: Fault, session: Session, size: Size, plant: str | None) -> str:
     """What to type to do this run again."""
+    how = "--quick" if size is QUICK else "--large" if size is LARGE else "--runs 1"
+    bug = f" --plant '{plant}'" if plant else ""
     return (
-        f"python -m tests.robustness --runs 1 --fault {fault.number} --journal {session.kind} "
-        f"--seed {session.seed}"
+        f"python -m tests.robustness {how} --fault {fault.number} --journal {session.kind} "
+        f"--seed {session.seed}{bug}"
     )
 
 
@@ -119,7 +124,7 @@ async def run(options: argparse.Namespace, report: Report) -> None:
     """All runs that were asked for."""
     chosen = [
         fault
-        for fault in FAULTS
+        for fault in (LARGE_FAULTS if options.large else FAULTS)
         if (options.fault is None or fault.number == options.fault)
         and (fault.quick or not options.quick)
     ]
@@ -129,27 +134,30 @@ async def run(options: argparse.Namespace, report: Report) -> None:
             faults = [fault for fault in chosen if journal in fault.journals]
             await one_session(journal, options.seed, faults, QUICK, options.plant, report)
         return
-    for number in range(options.runs):
+    size = LARGE if options.large else FULL
+    for number in range(1 if options.large else options.runs):
         for fault in chosen:
             for journal in journals:
                 if journal in fault.journals:
                     seed = options.seed + number
-                    await one_session(journal, seed, [fault], FULL, options.plant, report)
+                    await one_session(journal, seed, [fault], size, options.plant, report)
 
 
 async def one_session(
     journal: str, seed: int, faults: list[Fault], size: Size, plant: str | None, report: Report
 ) -> None:
     """One ledger, and all that is done to it."""
-    session = Session(journal, seed)
+    session = Session(journal, seed, flags=() if size is LARGE else SMALL)
     session.hook(plant)
+    if size is LARGE:
+        session.options = ""  # as in production: a page of a large journal takes its time
     done = []
     async with session:
         for fault in faults:
             if fault.needs_trap and not Trapped.has_trap:
                 report.skipped.append(f"{fault.name}, {journal}: the kernel forbids the trap")
                 continue
-            is_well = await harm(session, fault, size, report)
+            is_well = await harm(session, fault, size, plant, report)
             done.append((fault.name, is_well))
             if not is_well:
                 break  # what is left of the ledger says nothing about the next fault
@@ -159,6 +167,7 @@ async def one_session(
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.robustness", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="all faults on one ledger each")
+    parser.add_argument("--large", action="store_true", help="a million of everything, for figures")
     parser.add_argument("--runs", type=int, default=3, help="of each fault (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="the first (default: %(default)s)")
     parser.add_argument("--fault", type=int, choices=sorted({fault.number for fault in FAULTS}))

@@ -10,6 +10,7 @@ from tests.robustness.faults.callers import cancel_everywhere, lose_answers, rep
 from tests.robustness.faults.clocks import expire_in_one_second, jump_the_clock
 from tests.robustness.faults.damage import damage_bytes
 from tests.robustness.faults.kill import kill_redis, kill_the_server
+from tests.robustness.faults.large import kill_with_a_full_ledger
 from tests.robustness.faults.power import cut_power, cut_power_of_a_relaxed_redis, fail_the_disk
 from tests.robustness.faults.shards import crash_between_shards
 from tests.robustness.faults.size import Size
@@ -67,5 +68,21 @@ FAULTS: Final = (
         needs_trap=True,
         judged=False,
         quick=False,
+    ),
+)
+
+# With a million of everything, on tables of their default size; only for the figures.
+LARGE_FAULTS: Final = (
+    Fault(
+        number=1,
+        title="kill -9 of a server with a million positions and holds",
+        harm=kill_with_a_full_ledger,
+        judged=False,
+    ),
+    Fault(
+        number=17,
+        title="a million holds expire in one second",
+        harm=expire_in_one_second,
+        judged=False,
     ),
 )

@@ -84,6 +84,10 @@ def replay(
         if record.now_ms < newest_ms:
             findings.add(REPLAY, f"{name}: ledger time went back by {newest_ms - record.now_ms} ms")
         newest_ms = record.now_ms
+        if record.first_revision != state.revision + 1:
+            findings.add(
+                REPLAY, f"{name}: begins at {record.first_revision}, not after {state.revision}"
+            )
         batch = CommandBatch.from_bytes(record.payload)
         outcomes = machine.apply(state, record.now_ms, batch)
         if outcome_checksum(outcomes) != record.outcome_checksum:
