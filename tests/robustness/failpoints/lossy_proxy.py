@@ -25,6 +25,7 @@ class LossyProxy:
         self._chance = chance
         self._server: asyncio.Server | None = None
         self._connections: set[_Connection] = set()
+        self._handlers: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Listen."""
@@ -35,9 +36,10 @@ class LossyProxy:
         """Cut everything."""
         assert self._server is not None
         self._server.close()
-        for connection in tuple(self._connections):
-            connection.cut()
         await self._server.wait_closed()
+        for handler in self._handlers:
+            handler.cancel()
+        await asyncio.gather(*self._handlers, return_exceptions=True)
 
     def aim(self, port: int) -> None:
         """New connections go to `port`; those there are, are cut."""
@@ -56,7 +58,12 @@ class LossyProxy:
                 await asyncio.sleep(_SWALLOW_S)
                 one.cut()
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        handler = asyncio.ensure_future(self._carry(reader, writer))
+        self._handlers.add(handler)
+        handler.add_done_callback(self._handlers.discard)
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             onward = await asyncio.open_connection("127.0.0.1", self._to)
         except OSError:
@@ -84,15 +91,14 @@ class _Connection:
 
     async def run(self) -> None:
         """Carry bytes until either end hangs up."""
-        ways = [
-            asyncio.ensure_future(self._there()),
-            asyncio.ensure_future(self._back()),
-        ]
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        self.cut()
-        for way in ways:
-            way.cancel()
-        await asyncio.gather(*ways, return_exceptions=True)
+        ways = [asyncio.ensure_future(self._there()), asyncio.ensure_future(self._back())]
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self.cut()
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
 
     def cut(self) -> None:
         """Hang up on both, at once."""

@@ -80,8 +80,8 @@ class Trap:
                 except OSError as error:
                     theirs.sendall(str(error).encode()[:500])
                     os._exit(97)
-                rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [listener]))
-                theirs.sendmsg([b"+"], [rights])
+                handed = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [listener]))
+                theirs.sendmsg([b"+"], [handed])
                 os.close(listener)
             theirs.close()
             with open(os.devnull) as nothing:

@@ -59,17 +59,18 @@ async def cancel_everywhere(session: Session, size: Size) -> None:
     leaving = Habits(cancels=0.5, cancel_s_max=0.006)
     async with session.traffic(shoppers=size.shoppers, habits=leaving) as traffic:
         cancelled = 0
-        for number, (kind, intent) in enumerate(_steps(session) * size.rounds):
+        steps = [step for turn in range(size.rounds) for step in _steps(session, turn)]
+        for number, (kind, intent) in enumerate(steps):
             cancelled += await _at_each_await(session, kind, intent, number)
         session.measured("cancelled_at_awaits", cancelled)
         session.findings.need(cancelled > 0, "no await of any handler was reached")
         await traffic.answers(size.answers)
 
 
-def _steps(session: Session) -> list[tuple[str, dict[str, Any]]]:
+def _steps(session: Session, turn: int) -> list[tuple[str, dict[str, Any]]]:
     """One call of each kind; `{}` in a reservation id is a number."""
     place = {"sku": SKUS[0], "node": NODES[0]}
-    named = f"cancelled-{session.shared.turns}-{{}}"
+    named = f"cancelled-{session.shared.turns}-{turn}-{{}}"
     line = (SKUS[1], NODES[1], 1)
     return [
         ("adjust", {"adjustments": [{**place, "delta": 1}]}),

@@ -73,6 +73,8 @@ FAULTS: Final = (
 
 # With a million of everything, on tables of their default size; only for the figures.
 LARGE_FAULTS: Final = (
+    Fault(number=2, title="Redis dead for 30 s", harm=kill_redis, journals=(REDIS,)),
+    Fault(number=5, title="Redis stalled for 30 s", harm=stall_redis, journals=(REDIS,)),
     Fault(
         number=1,
         title="kill -9 of a server with a million positions and holds",
