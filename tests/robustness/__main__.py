@@ -20,6 +20,7 @@ import time
 import traceback
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 from tests.robustness.failpoints.launcher import PLANTED
 from tests.robustness.failpoints.server_process import SMALL
@@ -51,7 +52,7 @@ class Report:
         """The last line of the output."""
         return json.dumps(
             {
-                "faults": len(self.faults),
+                "faults": sorted(self.faults),
                 "runs": self.runs,
                 "acknowledged_writes": self.writes,
                 **self.totals,
@@ -59,6 +60,14 @@ class Report:
                 "seconds": round(seconds, 1),
             }
         )
+
+    def add(self, line: dict[str, Any]) -> None:
+        """Take over what another process reports."""
+        self.runs += line["runs"]
+        self.writes += line["acknowledged_writes"]
+        self.faults |= set(line["faults"])
+        self.skipped += line["skipped"]
+        self.totals.update({name: line[name] for name in TOTALS})
 
     def show(self) -> None:
         """The table and the figures, for people."""
@@ -164,6 +173,26 @@ async def one_session(
     gather(session, done, report)
 
 
+async def side_by_side(arguments: list[str], report: Report) -> None:
+    """Each kind of journal in a process of its own, at the same time: servers begin on one core."""
+    programs = [
+        await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "tests.robustness", *arguments, "--journal", journal),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        for journal in BOTH
+    ]
+    for program in programs:
+        told, _ = await program.communicate()
+        *lines, last = told.decode().splitlines() or [""]
+        print("\n".join(lines), flush=True)
+        try:
+            report.add(json.loads(last))
+        except ValueError:
+            report.totals["failed_properties"] += 1
+            print(f"it broke off: {last}")
+
+
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.robustness", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="all faults on one ledger each")
@@ -176,8 +205,11 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     report = Report()
     started_s = time.monotonic()
-    asyncio.run(run(options, report))
-    report.show()
+    if options.quick and options.journal is None:
+        asyncio.run(side_by_side(arguments, report))
+    else:
+        asyncio.run(run(options, report))
+        report.show()
     print(report.line(time.monotonic() - started_s))
     return 1 if any(report.totals.values()) else 0
 

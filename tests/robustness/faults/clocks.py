@@ -34,7 +34,8 @@ async def jump_the_clock(session: Session, size: Size) -> None:
             await traffic.answers(size.answers // 4)
         for complaint in ledger_time_complaints(session.history.writes[first:]):
             session.findings.need(False, f"clock {jump_ms} ms wrong: {complaint}")
-        await _expires(session, f"clock {jump_ms} ms wrong")
+        if not await _expires(session, f"clock {jump_ms} ms wrong"):
+            return
     session.set_clock(-HOUR_MS)
     await session.server.kill()
     await session.begin()
@@ -42,8 +43,8 @@ async def jump_the_clock(session: Session, size: Size) -> None:
     session.set_clock(0)
 
 
-async def _expires(session: Session, when: str) -> None:
-    """A short hold is let go, and a long one is not."""
+async def _expires(session: Session, when: str) -> bool:
+    """Whether a short hold is let go; and a long one is not."""
     async with aio.Client(session.server.target, timeout=10.0, retry=PATIENT) as client:
         lines = [("plum", NODES[0], 1)]
         await client.count([Count("plum", NODES[0], 200)])
@@ -53,7 +54,7 @@ async def _expires(session: Session, when: str) -> None:
         while (await client.get(short.reservation_id)).state is ReservationState.HELD:
             if time.monotonic() > began_s + _EXPIRY_S_MAX:
                 session.findings.need(False, f"{when}: a hold of 0.3 s is held after 30 s")
-                return
+                return False
             await asyncio.sleep(0.02)
         session.measured("released_after_s", time.monotonic() - began_s)
         found = await client.get(long.reservation_id)
@@ -61,6 +62,7 @@ async def _expires(session: Session, when: str) -> None:
             found.state is ReservationState.HELD, f"{when}: half an hour was over at once"
         )
         await client.cancel(long.reservation_id)
+    return True
 
 
 def ledger_time_complaints(writes: list[Write]) -> list[str]:
