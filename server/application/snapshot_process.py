@@ -18,9 +18,10 @@ import sys
 from typing import Any
 
 from server.application.recovery import replay, snapshot_bytes, take_snapshot
-from server.journal.errors import JournalError
+from server.journal.errors import JournalError, SnapshotDamaged
 from server.journal.genesis import JournalIdentity
 from server.journal.opening import open_journal
+from server.journal.port import Journal
 from server.journal.snapshot import SnapshotName
 
 # The two that recovery may need: the newest, and the one before in case the newest is damaged.
@@ -36,14 +37,29 @@ async def write_snapshot(
     journal = await open_journal(journal_url, identity)
     try:
         replayed, _ = await replay(journal)
-        await take_snapshot(replayed, journal)
-        whole = []
-        for name in (await journal.snapshots.list())[:SNAPSHOTS_KEPT]:
-            await journal.snapshots.load(name)
-            whole.append(name)
-        return whole, snapshot_bytes(replayed.state)
+        taken = await take_snapshot(replayed, journal)
+        return await _whole(journal, taken), snapshot_bytes(replayed.state)
     finally:
         await journal.close()
+
+
+async def _whole(journal: Journal, taken: SnapshotName) -> list[SnapshotName]:
+    """`taken` and what is whole behind it, read back. Raises SnapshotDamaged when `taken` is not.
+
+    An older one that is damaged is passed over, as recovery does; it goes with the next trim.
+    """
+    whole: list[SnapshotName] = []
+    for name in await journal.snapshots.list():
+        try:
+            await journal.snapshots.load(name)
+        except SnapshotDamaged:
+            if name == taken:
+                raise
+            continue
+        whole.append(name)
+        if len(whole) == SNAPSHOTS_KEPT:
+            break
+    return whole
 
 
 def main() -> int:

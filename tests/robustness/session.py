@@ -168,7 +168,7 @@ class Session:
         for difference in verified.differences:
             self.findings.add(UNSOUND, f"by VerifyInventory: {difference}")
         book = await read_book(self.url)
-        told = replay(book, self.server.capacity, self.findings, hash_at=(verified.revision,))
+        told = replay(book, self.findings, hash_at=(verified.revision,))
         if told.hashes.get(verified.revision) != verified.state_hash:
             self.findings.add(
                 REPLAY,

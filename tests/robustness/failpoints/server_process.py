@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.state import Capacity
 from server.config import load
 from tests.robustness.failpoints.trapped import Trapped
 
@@ -58,11 +57,6 @@ class ServerProcess:
     def journal_url(self) -> str:
         """Where its journal lies."""
         return load(self._settings, {}).journal_url
-
-    @property
-    def capacity(self) -> Capacity:
-        """Room of its tables."""
-        return load(self._settings, {}).capacity
 
     async def begin(self) -> float:
         """Start it; seconds until it serves. Raises `Refused` when it ends before."""

@@ -69,7 +69,7 @@ async def cut_power_of_a_relaxed_redis(session: Session, size: Size) -> None:
         cut_s = time.monotonic()
         await session.server.kill()
     await session.redis.begin()
-    told = replay(await read_book(session.url), session.server.capacity, Findings())
+    told = replay(await read_book(session.url), Findings())
     lost = [
         write
         for write in session.history.acknowledged

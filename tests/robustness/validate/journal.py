@@ -61,9 +61,7 @@ class Replayed:
         return self.state.revision
 
 
-def replay(
-    book: Book, capacity: Capacity, findings: Findings, *, hash_at: Iterable[int] = ()
-) -> Replayed:
+def replay(book: Book, findings: Findings, *, hash_at: Iterable[int] = ()) -> Replayed:
     """Replay `book` into engine and model, noting where they differ from the records or each other.
 
     `hash_at`: revisions at whose record's end the state's hash is wanted.
@@ -71,7 +69,7 @@ def replay(
     wanted = set(hash_at)
     told = Replayed(
         Ledger(ledger_seed=book.ledger_seed),
-        State.create(capacity, ledger_seed=book.ledger_seed),
+        State.create(Capacity.first(), ledger_seed=book.ledger_seed),
         {0: {}},
     )
     model, state = told.model, told.state

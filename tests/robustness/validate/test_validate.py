@@ -38,7 +38,6 @@ from tests.robustness.validate.findings import (
 from tests.robustness.validate.journal import Book, replay
 from tests.robustness.validate.order import judge_order, judge_readers
 
-ROOM = Capacity.small()
 BEGAN_MS = 1_700_000_000_000
 SEED = Genesis(format_version=FORMAT_VERSION, ledger_id="one", tenant="default", shard=0)
 PLACE = ("pear", "berlin")
@@ -48,7 +47,9 @@ PLACE = ("pear", "berlin")
 class Told:
     """A ledger that is written down as a server would, and what its callers were told."""
 
-    state: State = field(default_factory=lambda: State.create(ROOM, ledger_seed=SEED.ledger_seed))
+    state: State = field(
+        default_factory=lambda: State.create(Capacity.first(), ledger_seed=SEED.ledger_seed)
+    )
     records: list[JournalRecord] = field(default_factory=list)
     history: History = field(default_factory=History)
     tail: Cursor = field(default_factory=lambda: SEED.beginning)
@@ -116,7 +117,7 @@ class Told:
     def findings(self) -> list[Finding]:
         """What the validator says."""
         findings = Findings()
-        told = replay(Book(SEED.ledger_seed, self.records), ROOM, findings)
+        told = replay(Book(SEED.ledger_seed, self.records), findings)
         judge_answers(self.history, told, findings)
         judge_order(self.history, told, findings)
         judge_readers(self.history, findings)
@@ -229,7 +230,7 @@ def test_a_hold_on_units_that_are_not_there_is_oversold(told: Told) -> None:
 def test_units_below_zero_are_counted_as_oversold(told: Told) -> None:
     """A model that is made to agree still counts what is held beyond what there is."""
     findings = Findings()
-    made = replay(Book(SEED.ledger_seed, told.records), ROOM, findings).model
+    made = replay(Book(SEED.ledger_seed, told.records), findings).model
     place = next(iter(made.stock))
     made._move(place, held=9)
     assert made.units_oversold == 3

@@ -170,6 +170,26 @@ async def test_a_failed_snapshot_says_why_and_trims_nothing(tmp_path: Path) -> N
     await sequencer.close()
 
 
+async def test_a_damaged_older_snapshot_does_not_fail_the_next(tmp_path: Path) -> None:
+    ledgers = Ledgers(tmp_path / "journal")
+    sequencer, snapshots = await ledgers.start()
+    await stock(sequencer)
+    first = await snapshots.now()
+    await sell(sequencer, 2)
+    damaged = await snapshots.now()
+    file = SqliteJournal(ledgers.path).snapshots.path(damaged.name)
+    file.write_bytes(file.read_bytes()[:-64])
+    await sell(sequencer, 2)
+    third = await snapshots.now()
+    # What may be relied on is the new one and the first: the records behind the first stay.
+    assert third.records_trimmed == 0
+    assert await sequencer.journal.snapshots.list() == [third.name, damaged.name, first.name]
+    await sell(sequencer, 2)
+    fourth = await snapshots.now()
+    assert await sequencer.journal.snapshots.list() == [fourth.name, third.name]
+    await sequencer.close()
+
+
 async def test_closing_ends_the_other_process(tmp_path: Path) -> None:
     ledgers = Ledgers(tmp_path / "journal")
     sequencer, snapshots = await ledgers.start(every_commands=3)
