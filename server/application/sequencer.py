@@ -44,7 +44,9 @@ from server.journal.port import Journal
 from server.journal.record import Entry, RecordId
 
 _REBUILD_WAIT_MS_MIN: Final = 50
-_REBUILD_WAIT_MS_MAX: Final = 1_000
+# A journal that is back is noticed this soon. An attempt on one that is not is a refused connection
+# or a failed write: four of them a second cost nothing.
+_REBUILD_WAIT_MS_MAX: Final = 250
 
 
 class Durability(enum.Enum):
