@@ -27,5 +27,11 @@ FULL = Size(
     rounds=4, answers=400, shoppers=16, stalls_s=(1.0, 5.0), down_s=3.0, calm_s=3.0, holds=20_000
 )
 LARGE = Size(
-    rounds=1, answers=400, shoppers=8, stalls_s=(), down_s=0.0, calm_s=0.0, holds=1_000_000
+    rounds=1,
+    answers=400,
+    shoppers=32,
+    stalls_s=(30.0,),
+    down_s=30.0,
+    calm_s=10.0,
+    holds=1_000_000,
 )
