@@ -134,13 +134,14 @@ async def run(options: argparse.Namespace, report: Report) -> None:
     chosen = [
         fault
         for fault in (LARGE_FAULTS if options.large else FAULTS)
-        if (options.fault is None or fault.number == options.fault)
-        and (fault.quick or not options.quick)
+        if options.fault is None or fault.number == options.fault
     ]
     journals = BOTH if options.journal is None else (options.journal,)
     if options.quick:
         for journal in journals:
-            faults = [fault for fault in chosen if journal in fault.journals]
+            faults = [
+                fault for fault in chosen if journal in fault.journals and journal in fault.quick
+            ]
             await one_session(journal, options.seed, faults, QUICK, options.plant, report)
         return
     size = LARGE if options.large else FULL

@@ -11,6 +11,7 @@ import random
 import shutil
 import tempfile
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -55,6 +56,7 @@ class Session:
         self.server = ServerProcess(data=self.directory / "data", port=free_port(), flags=flags)
         self._clock = self.directory / "clock"
         self._probes = 0
+        self._endings: list[Callable[[], Awaitable[None]]] = []
 
     async def __aenter__(self) -> Session:
         try:
@@ -70,6 +72,8 @@ class Session:
 
     async def __aexit__(self, *_: object) -> None:
         await self.server.end()
+        for ending in self._endings:
+            await ending()
         if self.redis is not None:
             await self.redis.end()
         shutil.rmtree(self.directory, ignore_errors=True)
@@ -78,6 +82,10 @@ class Session:
     def url(self) -> str:
         """The journal's, for those who only read."""
         return self.redis.url() if self.redis is not None else self.server.journal_url
+
+    def at_the_end(self, ending: Callable[[], Awaitable[None]]) -> None:
+        """Await `ending` when the session ends."""
+        self._endings.append(ending)
 
     def hook(self, plant: str | None) -> None:
         """Give the server, from its next start on, what faults 8 and 10 need, and a bug."""

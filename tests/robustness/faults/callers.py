@@ -28,6 +28,7 @@ async def lose_answers(session: Session, size: Size) -> None:
         inner = LossyProxy(session.redis.port, chance)
         await inner.start()
         proxies.append(inner)
+        session.at_the_end(inner.close)
         await session.server.kill()
         session.journal_port = inner.port
         await session.begin()
@@ -39,12 +40,9 @@ async def lose_answers(session: Session, size: Size) -> None:
             task.cancel()
     await asyncio.gather(*losing, return_exceptions=True)
     session.measured("answers_lost", sum(proxy.losses for proxy in proxies))
-    if session.redis is not None:
-        await session.server.kill()
-        session.journal_port = None
-        await session.begin()
-    for proxy in proxies:
-        await proxy.close()
+    await outer.close()
+    # The server goes on through the inner one, which loses nothing more, until its next start.
+    session.journal_port = None
 
 
 async def repeat_and_steal(session: Session, size: Size) -> None:

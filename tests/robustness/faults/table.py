@@ -32,7 +32,8 @@ class Fault:
     needs_trap: bool = False
     judged: bool = True
     """Whether the last judgement follows; otherwise `harm` judges by itself."""
-    quick: bool = True
+    quick: tuple[str, ...] = BOTH
+    """The journals with which it is done when it has to be quick; both find the same there."""
 
     @property
     def name(self) -> str:
@@ -53,7 +54,12 @@ FAULTS: Final = (
     Fault(number=3, title="power cut", harm=cut_power, needs_trap=True),
     Fault(number=1, title="kill -9 of the server", harm=kill_the_server),
     Fault(number=9, title="two writers", harm=depose_a_writer),
-    Fault(number=12, title="a crash between two shards", harm=crash_between_shards),
+    Fault(
+        number=12,
+        title="a crash between two shards",
+        harm=crash_between_shards,
+        quick=(SQLITE,),
+    ),
     Fault(
         number=17,
         title="many holds expire in one second",
@@ -67,7 +73,7 @@ FAULTS: Final = (
         journals=(REDIS,),
         needs_trap=True,
         judged=False,
-        quick=False,
+        quick=(),
     ),
 )
 
