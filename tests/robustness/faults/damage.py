@@ -26,8 +26,8 @@ async def damage_bytes(session: Session, size: Size) -> None:
             await traffic.answers(size.answers)
         await _flip_in_a_record(session)
         await _tear_the_end(session, size)
-    # Last, and once: what a good snapshot stands for is not read any more, and a second one lets the
-    # server forget the journal's beginning, which the judgement needs.
+    # Last, and once: what a good snapshot stands for is not read any more, and a second one lets
+    # the server forget the journal's beginning, which the judgement needs.
     await _flip_in_a_snapshot(session)
 
 
