@@ -86,7 +86,7 @@ async def harm(
     session.chance = random.Random(f"{session.seed}/{fault.number}")
     started_s = time.monotonic()
     try:
-        async with asyncio.timeout(_RUN_S_MAX):
+        async with asyncio.timeout(_RUN_S_MAX * (4 if size is LARGE else 1)):
             await fault.harm(session, size)
             if fault.judged:
                 await session.judge()
