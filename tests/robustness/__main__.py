@@ -209,7 +209,10 @@ def main(arguments: list[str]) -> int:
     if options.quick and options.journal is None:
         asyncio.run(side_by_side(arguments, report))
     else:
-        asyncio.run(run(options, report))
+        try:
+            asyncio.run(run(options, report))
+        except KeyboardInterrupt:
+            print("interrupted: what follows is what was done by then")
         report.show()
     print(report.line(time.monotonic() - started_s))
     return 1 if any(report.totals.values()) else 0
