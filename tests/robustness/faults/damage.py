@@ -14,7 +14,7 @@ from tests.robustness.traffic.calls import PATIENT
 from tests.robustness.validate.journal import read_book
 
 _SLICE_BYTES = 32
-_TRIES = 50
+_TRIES = 1_000
 _EXIT_REFUSED = 2
 _SQLITE_FRAME_BYTES = 24 + 8192
 
@@ -75,7 +75,7 @@ def _somewhere(
         # A slice of zeros lies everywhere; one over a page's end nowhere.
         if body.count(written) == 1:
             return record, body.index(written) + session.chance.randrange(_SLICE_BYTES)
-    raise RuntimeError("no record is found in the journal's file")
+    raise RuntimeError(f"none of {len(records)} records is found in {len(body)} bytes")
 
 
 # --- A snapshot ----------------------------------------------------------------------------------
