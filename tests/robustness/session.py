@@ -19,8 +19,8 @@ from holdfast import aio
 from holdfast.values.inventory import Count
 from holdfast.values.network import Item, Node
 from tests.redis_server import free_port
-from tests.robustness.failpoints.redis_process import RedisProcess
 from tests.robustness.failpoints.server_process import SMALL, ServerProcess
+from tests.robustness.failpoints.trapped_redis import TrappedRedis
 from tests.robustness.traffic.calls import ONCE, PATIENT, perform, send
 from tests.robustness.traffic.history import History, Write
 from tests.robustness.traffic.shoppers import NODES, SKUS, Habits, Shared, Traffic
@@ -48,7 +48,7 @@ class Session:
         self.shared = Shared()
         self.figures: dict[str, list[float]] = {}
         self.directory = Path(tempfile.mkdtemp(prefix="holdfast-robust-"))
-        self.redis: RedisProcess | None = None
+        self.redis: TrappedRedis | None = None
         self.options = "lease_ms=1000&timeout_ms=1000"
         """Of the journal's URL."""
         self.journal_port: int | None = None
@@ -61,7 +61,7 @@ class Session:
     async def __aenter__(self) -> Session:
         try:
             if self.kind == REDIS:
-                self.redis = RedisProcess()
+                self.redis = TrappedRedis()
                 await self.redis.begin()
             await self.begin()
             await self.stock()

@@ -112,20 +112,8 @@ class RedisProcess:
 
     def start(self) -> None:
         """Start on what lies in the directory, and wait until it says that it is ready."""
-        lines = [
-            "bind 127.0.0.1",
-            f"port {self.port}",
-            f"dir {self.directory}",
-            'save ""',
-            "appendonly yes",
-            "appendfsync always",
-            "auto-aof-rewrite-percentage 0",
-            *self._settings,
-        ]
-        configuration = self.directory / "redis.conf"
-        configuration.write_text("\n".join(lines) + "\n")
         process = subprocess.Popen(
-            [self._binary, str(configuration)],
+            [self._binary, str(self.configuration())],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -142,6 +130,22 @@ class RedisProcess:
             raise RedisFailed(
                 "the Redis server does not start:\n" + "".join(self.log[-_LOG_LINES_SHOWN:])
             )
+
+    def configuration(self) -> Path:
+        """Its redis.conf, written anew."""
+        lines = [
+            "bind 127.0.0.1",
+            f"port {self.port}",
+            f"dir {self.directory}",
+            'save ""',
+            "appendonly yes",
+            "appendfsync always",
+            "auto-aof-rewrite-percentage 0",
+            *self._settings,
+        ]
+        configuration = self.directory / "redis.conf"
+        configuration.write_text("\n".join(lines) + "\n")
+        return configuration
 
     def _listen(
         self, process: subprocess.Popen[str], told: threading.Event, is_ready: threading.Event

@@ -10,13 +10,14 @@ from pathlib import Path
 import redis.asyncio as redis
 from redis.exceptions import RedisError
 
-from tests.redis_server import RedisServer, binary, free_port
+from server.journal.redis_checks import ACL_RULES
+from tests.redis_server import PASSWORD, USER, RedisServer, binary, free_port
 from tests.robustness.failpoints.trapped import Trapped
 
 _PAUSE_S = 0.01
 
 
-class RedisProcess(RedisServer):
+class TrappedRedis(RedisServer):
     """Configured as `RedisServer`, which knows its URLs and files, but started by `begin`."""
 
     def __init__(self, *settings: str) -> None:
@@ -24,7 +25,7 @@ class RedisProcess(RedisServer):
         self.directory = Path(tempfile.mkdtemp(prefix="holdfast-robust-redis-"))
         self.port = free_port()
         self.log = []
-        self._settings = settings
+        self._settings = (f"user {USER} on >{PASSWORD} {ACL_RULES}", *settings)
         self._process = None
         self.trapped = Trapped(
             watch=self.directory, files="appended", on_line=lambda line: self.log.append(line)
