@@ -1,0 +1,139 @@
+"""`View`: many arrays of whole numbers behind one pointer, as the kernels see them.
+
+The same idea as `engine.view`, with one difference: the extents of an array are read from the
+block and are no part of its type, so one compiled kernel serves problems of every size. Passed one
+by one, the arrays would be hundreds of machine words at every call between kernels, and minutes of
+compiling.
+
+Every `@kernel` of this folder takes ``p``, the problem's view, and ``w``, the working memory's.
+
+Invariants
+1. The arrays live as long as the `View` and are never reallocated.
+2. The block holds (address, three extents) for each field, in order; the arrays are 64-bit,
+   C-contiguous, of one to three dimensions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.typing.templates import AttributeTemplate
+from numba.extending import (
+    NativeValue,
+    infer_getattr,
+    lower_getattr_generic,
+    models,
+    register_model,
+    typeof_impl,
+    unbox,
+)
+from numba.np.arrayobj import populate_array
+from numpy.typing import NDArray
+
+_WORDS = 4
+
+
+class ViewType(types.Type):
+    """numba's type of `View`: the names and dimensions of its arrays, in order."""
+
+    def __init__(self, fields: tuple[tuple[str, int], ...]) -> None:
+        self.fields = fields
+        super().__init__(name="View(" + ", ".join(f"{name}{n}" for name, n in fields) + ")")
+
+    @property
+    def key(self) -> Any:
+        return self.fields
+
+
+class View:
+    """Arrays behind one pointer."""
+
+    def __init__(self, arrays: Mapping[str, NDArray[np.int64]]) -> None:
+        self.arrays = dict(arrays)
+        block = np.zeros((len(self.arrays), _WORDS), np.int64)
+        for place, (name, array) in enumerate(self.arrays.items()):
+            if array.dtype != np.int64 or not array.flags.c_contiguous or array.ndim >= _WORDS:
+                raise ValueError(f"{name!r} is not a contiguous array of 64-bit numbers")
+            block[place, 0] = array.__array_interface__["data"][0]
+            block[place, 1 : 1 + array.ndim] = array.shape
+        self.block = block
+        self.address = int(block.__array_interface__["data"][0])
+        self._numba_type_ = _type_of(
+            tuple((name, array.ndim) for name, array in self.arrays.items())
+        )
+
+
+_TYPES: dict[Any, ViewType] = {}
+
+
+def _type_of(fields: tuple[tuple[str, int], ...]) -> ViewType:
+    """One type object for all views of one kind, so that a call need not compare fields."""
+    return _TYPES.setdefault(fields, ViewType(fields))
+
+
+@register_model(ViewType)
+class _ViewModel(models.PrimitiveModel):
+    def __init__(self, dmm: Any, fe_type: ViewType) -> None:
+        super().__init__(  # type: ignore[no-untyped-call]
+            dmm, fe_type, ir.IntType(64).as_pointer()
+        )
+
+
+@typeof_impl.register(View)
+def _typeof_view(value: View, context: Any) -> ViewType:
+    return value._numba_type_
+
+
+@unbox(ViewType)
+def _unbox_view(typ: ViewType, obj: Any, c: Any) -> NativeValue:
+    address = c.pyapi.object_getattr_string(obj, "address")
+    number = c.pyapi.long_as_longlong(address)
+    c.pyapi.decref(address)
+    pointer = c.builder.inttoptr(number, ir.IntType(64).as_pointer())
+    return NativeValue(pointer, is_error=cgutils.is_not_null(c.builder, c.pyapi.err_occurred()))
+
+
+@infer_getattr
+class _ViewAttributes(AttributeTemplate):
+    key = ViewType
+
+    def generic_resolve(  # type: ignore[override]
+        self, typ: ViewType, attr: str
+    ) -> Any:
+        for name, dimensions in typ.fields:
+            if name == attr:
+                return types.Array(types.int64, dimensions, "C")
+        return None
+
+
+@lower_getattr_generic(ViewType)
+def _lower_attribute(context: Any, builder: Any, typ: ViewType, value: Any, attr: str) -> Any:
+    place = [name for name, _ in typ.fields].index(attr)
+    dimensions = typ.fields[place][1]
+    word = ir.IntType(64)
+
+    def read(offset: int) -> Any:
+        return builder.load(builder.gep(value, [ir.Constant(word, _WORDS * place + offset)]))
+
+    address = read(0)
+    shape = [read(1 + dimension) for dimension in range(dimensions)]
+    step: Any = ir.Constant(word, 8)
+    strides = [step]
+    for extent in reversed(shape[1:]):
+        step = builder.mul(step, extent)
+        strides.insert(0, step)
+    array = context.make_array(types.Array(types.int64, dimensions, "C"))(context, builder)
+    populate_array(
+        array,
+        data=builder.inttoptr(address, array.data.type),
+        shape=shape,
+        strides=strides,
+        itemsize=ir.Constant(word, 8),
+        meminfo=None,
+    )
+    return array._getvalue()
