@@ -100,6 +100,14 @@ bench: setup ## Every benchmark; the last line is one JSON object
 bench-peers: setup ## The same orders through what a shop would build instead; into docs/performance.md
 	@$(BIN)/python -m benchmarks.peers $(PEERS_ARGS)
 
+.PHONY: bench-routing
+bench-routing: setup ## The routing figures alone; the last line is one JSON object
+	@$(BIN)/python -m benchmarks routing $(BENCH_ARGS)
+
+.PHONY: test-routing
+test-routing: setup ## Routing against brute force and CP-SAT over SEEDS orders (default 20000)
+	ROUTING_SEEDS=$(or $(SEEDS),20000) $(BIN)/pytest tests/unit/engine/routing/test_exact.py --timeout=0 $(PYTEST_ARGS)
+
 .PHONY: warm
 warm: setup ## Compile every kernel now
 	$(BIN)/python -m server.transport.warmup

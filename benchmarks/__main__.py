@@ -32,10 +32,9 @@ BENCHMARKS = {
     "restart": 120.0,
     "takeover": 300.0,
     "snapshot_pause": 300.0,
+    "routing": 180.0,
 }
 """Names, and the seconds after which one is given up."""
-BY_NAME_ONLY = ("takeover", "snapshot_pause")
-"""Minutes of filling a ledger for one figure: `make bench` leaves them out."""
 
 
 def keys_of(name: str) -> list[str]:
@@ -52,11 +51,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     unknown = [name for name in asked.names if name not in BENCHMARKS]
     if unknown:
         parser.error(f"no benchmark {unknown[0]!r}; there are {', '.join(BENCHMARKS)}")
-    names = asked.names or [name for name in BENCHMARKS if name not in BY_NAME_ONLY]
+    names = asked.names or list(BENCHMARKS)
     # gRPC's remarks on being forked would fall between the lines.
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     if not asked.here:
-        _warm_up()
+        _warm_up(names)
     measured: dict[str, float | None] = {}
     for name in names:
         taken = _here(name) if asked.here else _apart(name)
@@ -72,10 +71,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(None in measured.values())
 
 
-def _warm_up() -> None:
+def _warm_up(names: Sequence[str]) -> None:
     """Compile every kernel, so that no benchmark waits for the compiler. ``make bench`` has."""
     started = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "server.transport.warmup"], check=True)
+    for module, is_needed in (
+        ("server.transport.warmup", set(names) != {"routing"}),
+        ("engine.routing.warmup", "routing" in names),
+    ):
+        if is_needed:
+            subprocess.run([sys.executable, "-m", module], check=True)
     print(f"kernels are ready ({time.perf_counter() - started:.0f} s)", flush=True)
 
 

@@ -154,6 +154,31 @@ FIGURES = (
         form=".2f",
         is_in_result=False,
     ),
+    *(
+        Figure(
+            f"plan_us_{share}_{nodes}",
+            "routing",
+            f"one order over {nodes} nodes planned, arrays to arrays, us of one core, {share}",
+            target,
+            at_most=True,
+            form=",.0f",
+        )
+        for nodes, share, target in (
+            (80, "p50", 40),
+            (80, "p99", 300),
+            (200, "p50", 130),
+            (200, "p99", 900),
+        )
+    ),
+    Figure("proven_share_80", "routing", "of them proven optimal", 0.999, form=".4f"),
+    Figure("proven_share_200", "routing", "the same over 200 nodes", 0.995, form=".4f"),
+    Figure("speedup_vs_cpsat", "routing", "CP-SAT's time over ours, same orders, median", 100),
+    Figure(
+        "greedy_over_optimal_percent",
+        "routing",
+        "cost of nearest-first over the optimum, percent",
+        form=".1f",
+    ),
 )
 
 
