@@ -1,8 +1,10 @@
 """The exact search for one order, from arrays to arrays.
 
 1. Read the problem; offer every plan of one shipment.
-2. Where the two cheapest openings already cost more, that proves the best of them (most orders).
-3. Otherwise prices, reduced costs and a first plan by a rule of thumb, then the search over sets.
+2. Where the two cheapest openings already cost more, that proves the best of them.
+3. Otherwise a first plan over a pair of nodes or by a rule of thumb, then prices and reduced costs,
+   then the search over sets.
+4. An order that this does not finish soon gets better bounds, and the search starts again.
 """
 
 from __future__ import annotations
