@@ -1,0 +1,103 @@
+"""Every format ever written is read: each `format-N` is what a version of that format left."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from engine import commands, invariants, machine
+from server.application.journal_audit import verify
+from server.application.recovery import recover, replay
+from server.journal.errors import JournalMismatch
+from server.journal.genesis import FORMAT_VERSION
+from server.journal.opening import open_journal
+from server.journal.port import Journal
+from server.journal.redis_appends import FIELD
+from server.journal.redis_place import RedisPlace
+from tests import columns
+from tests.contract.upgrade.make import WHO, lost, told_of
+from tests.property.pair import ROOM
+from tests.redis_server import running
+
+HERE = Path(__file__).parent
+FORMATS = sorted(path.name for path in HERE.glob("format-*"))
+
+
+@pytest.fixture(params=FORMATS)
+def left(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A copy of what that version left behind."""
+    return Path(shutil.copytree(HERE / request.param, tmp_path / "data"))
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def url(request: pytest.FixtureRequest, left: Path) -> Iterator[str]:
+    """That journal, in SQLite as it was left or its genesis and records in a Redis."""
+    if request.param == "sqlite":
+        yield f"sqlite://{left}/journal.sqlite3"
+        return
+    with running() as server:
+        place = RedisPlace.parse(server.url())
+        with sqlite3.connect(left / "journal.sqlite3") as source:
+            (genesis,) = source.execute("SELECT * FROM genesis").fetchone()[-1:]
+            records = source.execute("SELECT id, record FROM records ORDER BY id").fetchall()
+        with redis.Redis(port=place.port, password=place.password or None) as store:
+            store.set(place.prefix + "genesis", genesis)
+            for number, record in records:
+                name = f"{number >> 40}-{number & (1 << 40) - 1}"
+                store.xadd(place.stream, {FIELD: record}, id=name)
+            store.set(place.prefix + "epoch", records[-1][0] >> 40)
+        yield server.url()
+
+
+def test_the_format_in_force_is_among_them() -> None:
+    assert f"format-{FORMAT_VERSION}" in FORMATS
+
+
+async def test_replay_comes_to_what_that_version_came_to(url: str, left: Path) -> None:
+    journal = await open_journal(url, WHO)
+    replayed, report = await replay(journal)
+    assert told_of(replayed.state) == json.loads((left / "expected.json").read_text())
+    assert invariants.check(replayed.state) == []
+    assert (report.snapshot is not None) == url.startswith("sqlite")
+    await journal.close()
+
+
+async def test_snapshot_and_records_agree(left: Path) -> None:
+    url = f"sqlite://{left}/journal.sqlite3"
+    journal = await open_journal(url, WHO)
+    with_snapshot, _ = await replay(journal)
+    assert (await verify(journal)).faults == []
+    for name in await journal.snapshots.list():
+        await journal.snapshots.remove(name)
+    without, report = await replay(journal)
+    assert report.snapshot is None
+    assert invariants.state_hash(with_snapshot.state) == invariants.state_hash(without.state)
+    await journal.close()
+
+
+async def test_the_ledger_goes_on_in_it(url: str) -> None:
+    journal: Journal = await open_journal(url, WHO)
+    ledger, _ = await recover(journal, ROOM, holder="a later version", on_lost=lost)
+    before = ledger.state.revision
+    pears = columns.command(commands.COUNT, [columns.Line("pear", "berlin", quantity=5)])
+    answered = machine.apply(ledger.state, ledger.state.now_ms, pears)
+    assert answered.rows["code"].tolist() == [0]
+    assert ledger.state.revision == before + 1
+    await journal.close()
+
+
+async def test_a_format_of_the_future_is_refused_by_name(left: Path) -> None:
+    with sqlite3.connect(left / "journal.sqlite3") as store:
+        names = [row[1] for row in store.execute("PRAGMA table_info(genesis)")]
+        (body,) = store.execute(f"SELECT {names[-1]} FROM genesis").fetchone()
+        newer = json.loads(body) | {"format_version": FORMAT_VERSION + 1}
+        text = json.dumps(newer, sort_keys=True, separators=(",", ":")).encode()
+        store.execute(f"UPDATE genesis SET {names[-1]} = ?", (text,))
+    with pytest.raises(JournalMismatch, match=f"is a journal of format {FORMAT_VERSION + 1}"):
+        await open_journal(f"sqlite://{left}/journal.sqlite3", WHO)
