@@ -44,8 +44,12 @@ def main() -> int:
             "output": output.decode(errors="replace"),
             "complaint": complaint.decode(errors="replace"),
         }
-        sys.stdout.write(json.dumps(answer) + "\n")
-        sys.stdout.flush()
+        try:
+            sys.stdout.write(json.dumps(answer) + "\n")
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # The server was killed meanwhile: nobody is left to tell, nor to read a complaint.
+            os._exit(0)
     return 0
 
 

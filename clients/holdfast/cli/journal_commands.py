@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
-from collections.abc import Coroutine
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 
 from holdfast.cli import exits
 from holdfast.cli.printing import Printer, complain
-
-T = TypeVar("T")
+from holdfast.cli.reading_journals import run
 
 app = typer.Typer(
     name="journal",
@@ -91,7 +88,7 @@ def inspect(
             await opened.close()
         return count, kept
 
-    count, kept = _run(gather())
+    count, kept = run(gather())
     printer = Printer(as_json=as_json)
     if as_json:
         for event in kept:
@@ -132,7 +129,7 @@ def verify(journal: Journal = "", data: Data = _DATA_DEFAULT, as_json: Json = Fa
         finally:
             await opened.close()
 
-    verdict = _run(check())
+    verdict = run(check())
     printer = Printer(as_json=as_json)
     if as_json:
         printer.json(verdict)
@@ -179,7 +176,7 @@ def replay(
         finally:
             await opened.close()
 
-    found = _run(past())
+    found = run(past())
     printer = Printer(as_json=as_json)
     if as_json:
         printer.json({**asdict(found), "time": _time(found.time_ms)})
@@ -224,23 +221,6 @@ def _audit() -> Any:
 
 def _url(journal: str, data: Path) -> str:
     return journal or f"sqlite:///{(data / 'journal.sqlite3').absolute()}"
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    """Run `work`; what is wrong with the journal becomes a line and an exit code."""
-    from server.journal.errors import JournalError, JournalRefused, JournalUnavailable
-
-    try:
-        return asyncio.run(work)
-    except JournalRefused as error:
-        complain(str(error))
-        raise typer.Exit(exits.USAGE) from None
-    except JournalUnavailable as error:
-        complain(str(error))
-        raise typer.Exit(exits.UNREACHED) from None
-    except JournalError as error:
-        complain(str(error))
-        raise typer.Exit(exits.NO) from None
 
 
 def _time(ms: int) -> str:

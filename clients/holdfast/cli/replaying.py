@@ -13,6 +13,7 @@ import typer
 from holdfast.cli import exits
 from holdfast.cli.connecting import Session
 from holdfast.cli.printing import complain
+from holdfast.cli.reading_journals import run
 
 JOURNAL = "journal.sqlite3"
 
@@ -84,22 +85,10 @@ def _replay_twice(data: Path) -> Replayed:
 
 def _replay_url_twice(url: str) -> Replayed:
     """Replay a journal in Redis twice, from its newest snapshot if it has one. Only reads."""
-    from server.journal.errors import JournalError, JournalRefused, JournalUnavailable
-
     if not url.startswith(("redis://", "rediss://")):
         complain(f"--journal {url}: redis://... or rediss://...; for SQLite give --data DIRECTORY")
         raise typer.Exit(exits.USAGE)
-    try:
-        return asyncio.run(_replay_at(url))
-    except JournalRefused as error:
-        complain(str(error))
-        raise typer.Exit(exits.USAGE) from None
-    except JournalUnavailable as error:
-        complain(str(error))
-        raise typer.Exit(exits.UNREACHED) from None
-    except JournalError as error:
-        complain(str(error))
-        raise typer.Exit(exits.NO) from None
+    return run(_replay_at(url))
 
 
 async def _replay_copy(copy: Path) -> Replayed:
