@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from typing import Self
 from benchmarks.measure import pin
 from benchmarks.resident import resident_bytes
 from holdfast import Client
+from holdfast.demo.redis_server import free_port
 
 _START_S_MAX = 60.0
 _STOP_S_MAX = 20.0
@@ -52,7 +52,7 @@ class ServerProcess:
         """
         if self._directory is None:
             self._directory = Path(tempfile.mkdtemp(prefix="holdfast-bench-"))
-        self.target = f"127.0.0.1:{_free_port()}"
+        self.target = f"127.0.0.1:{free_port()}"
         command = [
             *(sys.executable, "-m", "benchmarks.serve"),
             *("--listen", self.target, "--metrics-listen", "off", "--log-level", "warning"),
@@ -125,13 +125,6 @@ class ServerProcess:
         finally:
             if self._directory is not None:
                 shutil.rmtree(self._directory, ignore_errors=True)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextlib.contextmanager

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
+
+from holdfast.demo.redis_server import free_port
 
 STOP_S = 20.0
 
@@ -25,7 +26,7 @@ class ServerProcess:
         self.directory = directory
         self.journal = journal
         self.data = directory / "data"
-        self.target = f"127.0.0.1:{_free_port()}"
+        self.target = f"127.0.0.1:{free_port()}"
         self.log_path = directory / "server.log"
         self._log: IO[bytes] = self.log_path.open("ab")
         self._process: subprocess.Popen[bytes] | None = None
@@ -91,10 +92,3 @@ class ServerProcess:
     ) -> None:
         self.kill()
         self._log.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
