@@ -126,11 +126,9 @@ def read_balance(state: State, row: int) -> np.void:
     return found
 
 
-def told(details: NDArray[np.void], line: int = -1) -> NDArray[np.void]:
-    """The `outcomes.BALANCE` rows among an answer's details, in order; of one line, or of all."""
+def told(details: NDArray[np.void]) -> NDArray[np.void]:
+    """The `outcomes.BALANCE` rows among an answer's details, in order."""
     first = np.flatnonzero(details["kind"] == outcomes.BALANCE_DETAIL)
-    if line >= 0:
-        first = first[details["line"][first] == line]
     pairs = np.empty((len(first), ROWS_PER_BALANCE), outcomes.DETAIL)
     for part in range(ROWS_PER_BALANCE):
         pairs[:, part] = details[first + part]

@@ -50,7 +50,7 @@ def probe(slots: NDArray[np.uint64], key: np.uint64, at: int) -> Integer:
 
 @kernel
 def row_at(slots: NDArray[np.uint64], at: int) -> Integer:
-    """The row a slot stands for."""
+    """The row a slot stands for; -1 for an empty one."""
     return np.int64(slots[at] & _LOW) - 1
 
 

@@ -89,16 +89,15 @@ def rows(st: Any, header: Any, lines: NDArray[np.void], first: int, revision: in
     if header.line_count <= _LINES_MAX:
         for at in range(first, first + header.line_count):
             key = combine(lines[at].sku_key, lines[at].node_key)
-            slot = st.position_index[index.home(st.position_index, key)]
-            if slot != _ZERO:
-                ask(st.positions, np.int64(slot & np.uint64(0xFFFFFFFF)) - 1, 0)
+            row = index.row_at(st.position_index, index.home(st.position_index, key))
+            if row >= 0:
+                ask(st.positions, row, 0)
 
 
 @kernel
 def _ask_reservation(st: Any, slots_of: NDArray[np.uint64], key: np.uint64) -> None:
-    slot = slots_of[index.home(slots_of, key)]
-    if slot != _ZERO:
-        row = np.int64(slot & np.uint64(0xFFFFFFFF)) - 1
+    row = index.row_at(slots_of, index.home(slots_of, key))
+    if row >= 0:
         ask(st.reservations, row, 0)
         ask(st.reservations, row, _LINE_BYTES)
 

@@ -50,11 +50,6 @@ def purchase_limit(state: State, sku: int) -> int | None:
     return int(name["first"]) if name["flags"] & tables.SKU_HAS_LIMIT else None
 
 
-def capacity_units(state: State, row: int) -> int:
-    """Units a capacity was set to; what shipments used up is among them."""
-    return int(state.positions["on_hand"][row]) - int(state.withheld["movement_base"][row])
-
-
 def position_row(state: State, sku: str, node: str) -> int:
     """Row of a SKU's stock at a node, -1 when there never was any."""
     return int(

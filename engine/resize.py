@@ -10,7 +10,7 @@ newest rows stay that find room; a movement forgotten is folded into its positio
 
 from __future__ import annotations
 
-from dataclasses import astuple, fields
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ _TABLE_OF = {"name_bytes": "name_text"}
 
 def resize_command(capacity: Capacity) -> CommandBatch:
     """The command that gives the tables these sizes."""
-    text = np.array(astuple(capacity), "<i8").view(np.uint8)
+    text = capacity.numbers().view(np.uint8)
     headers = np.zeros(1, commands.HEADER)
     headers["kind"] = commands.RESIZE
     headers["text_bytes"] = len(text)
@@ -52,9 +52,7 @@ def apply_resize(
     """Apply the RESIZE at the cursor and move the cursor past it; its answer says nothing."""
     size = int(batch.headers["text_bytes"][cursor[0]])
     text = batch.text[cursor[2] : cursor[2] + size].tobytes()
-    names = [field.name for field in fields(Capacity)]
-    sizes = np.frombuffer(text, "<i8").tolist()
-    resize(state, Capacity(**dict(zip(names, sizes, strict=True))))
+    resize(state, Capacity.of(np.frombuffer(text, "<i8")))
     answer = rows[cursor[0]]
     answer["kind"] = commands.RESIZE
     answer["reservation"] = tables.NONE

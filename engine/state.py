@@ -52,6 +52,20 @@ class Capacity:
             if rows < 16 or rows & (rows - 1):
                 raise ValueError(f"capacity.{name} is {rows}: a power of two from 16 on is needed")
 
+    def numbers(self) -> NDArray[np.int64]:
+        """The rows of each table in the order of the fields, for snapshots and commands."""
+        return np.array(astuple(self), "<i8")
+
+    @staticmethod
+    def of(numbers: NDArray[np.int64]) -> Capacity:
+        """What `numbers` gave. Raises ValueError when these are another version's tables."""
+        names = [field.name for field in fields(Capacity)]
+        if len(numbers) != len(names):
+            raise ValueError(
+                f"'capacity' has {len(numbers)} rows, this version has {len(names)} tables"
+            )
+        return Capacity(**dict(zip(names, numbers.tolist(), strict=True)))
+
     @staticmethod
     def first() -> Capacity:
         """What every ledger begins with, before its first RESIZE: it must never change, as old
@@ -119,16 +133,6 @@ def allocate(capacity: Capacity) -> dict[str, NDArray[Any]]:
         ("scratch", SCRATCH_MAX, tables.SCRATCH),
     ]
     return {name: _zeros(size, np.dtype(dtype)) for name, size, dtype in shape}
-
-
-def _saved_capacity(numbers: NDArray[Any] | None) -> Capacity:
-    names = [field.name for field in fields(Capacity)]
-    if numbers is None or len(numbers) != len(names):
-        raise ValueError(
-            f"snapshot section 'capacity' has {0 if numbers is None else len(numbers)} rows, "
-            f"this version has {len(names)} tables"
-        )
-    return Capacity(**dict(zip(names, numbers.tolist(), strict=True)))
 
 
 def _zeros(shape: int | tuple[int, int], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -224,9 +228,7 @@ class State:
 
         Indices are not among them: they are rebuilt, and their layout is no part of the state.
         """
-        sections: list[tuple[str, NDArray[Any]]] = [
-            ("capacity", np.array(astuple(self.capacity), np.int64))
-        ]
+        sections: list[tuple[str, NDArray[Any]]] = [("capacity", self.capacity.numbers())]
         sections += [(name, self.arrays[name][:rows]) for name, rows in self.used_rows().items()]
         sections.append(("documents", self._documents_to_bytes()))
         return sections
@@ -240,7 +242,8 @@ class State:
         from engine.reindex import rebuild_indices
 
         saved = dict(sections)
-        state = State.create(_saved_capacity(saved.pop("capacity", None)))
+        sizes = saved.pop("capacity", np.zeros(0, np.int64))
+        state = State.create(Capacity.of(sizes))
         state._documents_from_bytes(saved.pop("documents", np.zeros(0, np.uint8)).tobytes())
         for name, rows in saved.items():
             if name not in state.arrays:

@@ -77,8 +77,10 @@ def _type_of(fields: tuple[tuple[str, Any, tuple[int, ...]], ...]) -> TablesType
 
 
 @register_model(TablesType)
-class _TablesModel(models.PrimitiveModel):
-    def __init__(self, dmm: Any, fe_type: TablesType) -> None:
+class PointerModel(models.PrimitiveModel):
+    """How such an object is kept in compiled code: as a pointer to its block."""
+
+    def __init__(self, dmm: Any, fe_type: types.Type) -> None:
         super().__init__(  # type: ignore[no-untyped-call]
             dmm, fe_type, ir.IntType(64).as_pointer()
         )
@@ -90,7 +92,8 @@ def _typeof_tables(value: Tables, context: Any) -> TablesType:
 
 
 @unbox(TablesType)
-def _unbox_tables(typ: TablesType, obj: Any, c: Any) -> NativeValue:
+def unbox_pointer(typ: types.Type, obj: Any, c: Any) -> NativeValue:
+    """Hand such an object to compiled code: the address of its block."""
     address = c.pyapi.object_getattr_string(obj, "address")
     number = c.pyapi.long_as_longlong(address)
     c.pyapi.decref(address)

@@ -21,19 +21,18 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.core.typing.templates import AttributeTemplate
 from numba.extending import (
-    NativeValue,
     infer_getattr,
     lower_getattr_generic,
-    models,
     register_model,
     typeof_impl,
     unbox,
 )
 from numba.np.arrayobj import populate_array
 from numpy.typing import NDArray
+
+from engine.view import PointerModel, unbox_pointer
 
 _WORDS = 4
 
@@ -76,26 +75,13 @@ def _type_of(fields: tuple[tuple[str, int], ...]) -> ViewType:
     return _TYPES.setdefault(fields, ViewType(fields))
 
 
-@register_model(ViewType)
-class _ViewModel(models.PrimitiveModel):
-    def __init__(self, dmm: Any, fe_type: ViewType) -> None:
-        super().__init__(  # type: ignore[no-untyped-call]
-            dmm, fe_type, ir.IntType(64).as_pointer()
-        )
+register_model(ViewType)(PointerModel)
+unbox(ViewType)(unbox_pointer)
 
 
 @typeof_impl.register(View)
 def _typeof_view(value: View, context: Any) -> ViewType:
     return value._numba_type_
-
-
-@unbox(ViewType)
-def _unbox_view(typ: ViewType, obj: Any, c: Any) -> NativeValue:
-    address = c.pyapi.object_getattr_string(obj, "address")
-    number = c.pyapi.long_as_longlong(address)
-    c.pyapi.decref(address)
-    pointer = c.builder.inttoptr(number, ir.IntType(64).as_pointer())
-    return NativeValue(pointer, is_error=cgutils.is_not_null(c.builder, c.pyapi.err_occurred()))
 
 
 @infer_getattr

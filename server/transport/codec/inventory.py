@@ -165,8 +165,8 @@ def supply_id_made(caller: bytes, request_id: bytes, index: int) -> bytes:
 
 def transfer(
     columns: Columns, check: Checker, request: messages.TransferInventoryRequest, caller: bytes
-) -> list[bytes]:
-    """TransferInventory; the names of the supplies on their way, none when it arrives at once."""
+) -> None:
+    """TransferInventory; with an expected time its lines become supplies, each of a name."""
     check.count("lines", len(request.lines), "adjustments_per_request_max")
     source = node_of(check, request.source_node, field="source_node")
     destination = node_of(check, request.destination_node, field="destination_node")
@@ -209,7 +209,6 @@ def transfer(
         lines=rows,
         line_texts=names,
     )
-    return names
 
 
 def withhold(
@@ -345,8 +344,8 @@ def set_backorder_limit(
 
 def set_capacity(
     columns: Columns, check: Checker, request: messages.SetCapacityRequest, caller: bytes
-) -> tuple[int, bytes, bytes]:
-    """SetCapacity; (kind of line, day or slot, node). Unset: as much as a position can count."""
+) -> None:
+    """SetCapacity. Unset: as much as a position can count."""
     kind, resource, node = capacity_resource(check, request, "")
     units = limits.quantity_max
     if request.HasField("quantity"):
@@ -359,7 +358,6 @@ def set_capacity(
         lines=[row],
         line_texts=[resource],
     )
-    return kind, resource, node
 
 
 def set_channel_fence(

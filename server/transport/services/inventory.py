@@ -53,16 +53,16 @@ class InventoryService:
 
     async def _submit(
         self,
-        build: Callable[[Columns, Checker, Any, bytes], Any],
+        build: Callable[[Columns, Checker, Any, bytes], None],
         request: Any,
         call: Call,
         lines: Sequence[refusals.Line],
         names: dict[str, str] | None = None,
-    ) -> tuple[Outcomes, Any]:
-        """Check, apply, and raise Refused where the ledger says no. (outcomes, build's result)"""
+    ) -> Outcomes:
+        """Check and apply; the outcomes. Raises Refused where the ledger says no."""
         gateway = self._view.gateway
         columns, check = Columns(), Checker(gateway.now_ms())
-        built = build(columns, check, request, call.caller.text)
+        build(columns, check, request, call.caller.text)
         check.refuse()
         answer = await gateway.submit(
             columns.batch(), remaining_s=call.remaining_s(), priority=REPORT
@@ -78,11 +78,11 @@ class InventoryService:
                     names=names,
                 )
             )
-        return answer, built
+        return answer
 
-    def _stocks(self, answer: Outcomes, line: int = -1) -> list[messages.InventoryPosition]:
-        """The stock positions an answer tells, in order: of one of its lines, or of all."""
-        told = balances.told(answer.details, line)
+    def _stocks(self, answer: Outcomes) -> list[messages.InventoryPosition]:
+        """The stock positions an answer tells, in order."""
+        told = balances.told(answer.details)
         return [self._stock(row) for row in told[told["position_kind"] == tables.STOCK]]
 
     def _stock(self, told: np.void) -> messages.InventoryPosition:
@@ -102,7 +102,7 @@ class InventoryService:
     ) -> messages.AdjustInventoryResponse:
         """AdjustInventory."""
         lines = _lines("adjustments", request.adjustments)
-        answer, _ = await self._submit(codec.adjust, request, call, lines)
+        answer = await self._submit(codec.adjust, request, call, lines)
         return messages.AdjustInventoryResponse(
             positions=self._stocks(answer), revision=int(answer.rows["revision"][0])
         )
@@ -112,7 +112,7 @@ class InventoryService:
     ) -> messages.CountInventoryResponse:
         """CountInventory."""
         lines = _lines("counts", request.counts)
-        answer, _ = await self._submit(codec.count, request, call, lines)
+        answer = await self._submit(codec.count, request, call, lines)
         told = balances.told(answer.details)
         results = [
             messages.InventoryCountResult(
@@ -141,7 +141,7 @@ class InventoryService:
     ) -> messages.TransferInventoryResponse:
         """TransferInventory."""
         lines = _lines("lines", request.lines, node=request.source_node)
-        answer, _ = await self._submit(codec.transfer, request, call, lines)
+        answer = await self._submit(codec.transfer, request, call, lines)
         reply = messages.TransferInventoryResponse(revision=int(answer.rows["revision"][0]))
         told = balances.told(answer.details)
         stock = told[told["position_kind"] == tables.STOCK]
@@ -159,7 +159,7 @@ class InventoryService:
     ) -> messages.WithholdInventoryResponse:
         """WithholdInventory."""
         lines = _lines("withholdings", request.withholdings)
-        answer, _ = await self._submit(codec.withhold, request, call, lines)
+        answer = await self._submit(codec.withhold, request, call, lines)
         return messages.WithholdInventoryResponse(
             positions=self._stocks(answer), revision=int(answer.rows["revision"][0])
         )
@@ -172,7 +172,7 @@ class InventoryService:
         """UpsertSupply."""
         lines = [refusals.Line(field="(request)", sku=request.sku, node=request.node)]
         names = {"sku": request.sku, "node": request.node, "supply_id": request.supply_id}
-        answer, _ = await self._submit(codec.upsert_supply, request, call, lines, names)
+        answer = await self._submit(codec.upsert_supply, request, call, lines, names)
         return messages.UpsertSupplyResponse(
             supply=self._supply(answer, request.source_node),
             shortfall_quantity=_shortfall(answer.details),
@@ -184,7 +184,7 @@ class InventoryService:
     ) -> messages.ReceiveSupplyResponse:
         """ReceiveSupply."""
         names = {"supply_id": request.supply_id}
-        answer, _ = await self._submit(codec.receive_supply, request, call, (), names)
+        answer = await self._submit(codec.receive_supply, request, call, (), names)
         moved = answer.details[answer.details["kind"] == outcomes.MOVED]
         return messages.ReceiveSupplyResponse(
             supply=self._supply(answer),
@@ -199,7 +199,7 @@ class InventoryService:
     ) -> messages.CancelSupplyResponse:
         """CancelSupply."""
         names = {"supply_id": request.supply_id}
-        answer, _ = await self._submit(codec.cancel_supply, request, call, (), names)
+        answer = await self._submit(codec.cancel_supply, request, call, (), names)
         return messages.CancelSupplyResponse(
             supply=self._supply(answer),
             shortfall_quantity=_shortfall(answer.details),
@@ -211,7 +211,7 @@ class InventoryService:
     ) -> messages.SetBackorderLimitResponse:
         """SetBackorderLimit."""
         names = {"sku": request.sku, "node": request.node}
-        answer, _ = await self._submit(codec.set_backorder_limit, request, call, (), names)
+        answer = await self._submit(codec.set_backorder_limit, request, call, (), names)
         return messages.SetBackorderLimitResponse(
             position=self._stocks(answer)[0], revision=int(answer.rows["revision"][0])
         )
@@ -223,11 +223,13 @@ class InventoryService:
     ) -> messages.SetCapacityResponse:
         """SetCapacity."""
         node = request.node_capacity.node or request.carrier_slot.node
-        answer, _ = await self._submit(codec.set_capacity, request, call, (), {"node": node})
+        answer = await self._submit(codec.set_capacity, request, call, (), {"node": node})
         outcome = answer.rows[0]
         reply = messages.SetCapacityResponse(revision=int(outcome["revision"]))
         if request.HasField("quantity"):
-            reply.capacity.CopyFrom(told_capacity(self._view, balances.told(answer.details)[0]))
+            (told,) = balances.told(answer.details)
+            called = self._view.names.position(int(told["position"]))
+            reply.capacity.CopyFrom(capacity_message(told, called))
         return reply
 
     async def set_channel_fence(
@@ -235,18 +237,20 @@ class InventoryService:
     ) -> messages.SetChannelFenceResponse:
         """SetChannelFence."""
         names = {"sku": request.sku, "node": request.node, "channel": request.channel}
-        answer, _ = await self._submit(codec.set_channel_fence, request, call, (), names)
+        answer = await self._submit(codec.set_channel_fence, request, call, (), names)
         outcome = answer.rows[0]
         reply = messages.SetChannelFenceResponse(revision=int(outcome["revision"]))
         if request.HasField("quantity"):
-            reply.channel_fence.CopyFrom(told_fence(self._view, balances.told(answer.details)[0]))
+            (told,) = balances.told(answer.details)
+            called = self._view.names.position(int(told["position"]))
+            reply.channel_fence.CopyFrom(fence_message(told, called))
         return reply
 
     async def set_purchase_limit(
         self, request: messages.SetPurchaseLimitRequest, call: Call
     ) -> messages.SetPurchaseLimitResponse:
         """SetPurchaseLimit."""
-        answer, _ = await self._submit(
+        answer = await self._submit(
             codec.set_purchase_limit, request, call, (), {"sku": request.sku}
         )
         reply = messages.SetPurchaseLimitResponse(
@@ -264,16 +268,6 @@ def told_supply(view: LedgerView, told: np.void, source_node: str = "") -> messa
     """A supply as an answer tells it."""
     called = view.names.position(int(view.state.supplies["position"][int(told["supply"])]))
     return supply_message(told, called, source_node)
-
-
-def told_capacity(view: LedgerView, told: np.void) -> messages.Capacity:
-    """A capacity as an answer tells it."""
-    return capacity_message(told, view.names.position(int(told["position"])))
-
-
-def told_fence(view: LedgerView, told: np.void) -> messages.ChannelFence:
-    """A ring-fence as an answer tells it."""
-    return fence_message(told, view.names.position(int(told["position"])))
 
 
 def _lines(field: str, items: Iterable[Any], *, node: str = "") -> list[refusals.Line]:
