@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.compiled import kernel
+from engine.words import word_at
 
 _OFFSET = np.uint64(14695981039346656037)
 _PRIME = np.uint64(1099511628211)
@@ -47,26 +48,6 @@ def combine(left: np.uint64, right: np.uint64) -> np.uint64:
 
 
 @kernel
-def _word(buffer: NDArray[np.uint8], start: int, stop: int) -> np.uint64:
-    """Up to eight bytes from `start` as a little-endian number."""
-    if stop - start >= 8:
-        return (
-            np.uint64(buffer[start])
-            | np.uint64(buffer[start + 1]) << np.uint64(8)
-            | np.uint64(buffer[start + 2]) << np.uint64(16)
-            | np.uint64(buffer[start + 3]) << np.uint64(24)
-            | np.uint64(buffer[start + 4]) << np.uint64(32)
-            | np.uint64(buffer[start + 5]) << np.uint64(40)
-            | np.uint64(buffer[start + 6]) << np.uint64(48)
-            | np.uint64(buffer[start + 7]) << np.uint64(56)
-        )
-    word = _ZERO
-    for at in range(stop - 1, start - 1, -1):
-        word = (word << np.uint64(8)) | np.uint64(buffer[at])
-    return word
-
-
-@kernel
 def absorb(value: np.uint64, word: np.uint64) -> np.uint64:
     """Take a word into a running hash; `mix` finishes it."""
     value = (np.uint64(value) ^ np.uint64(word)) * _GOLDEN
@@ -78,7 +59,7 @@ def hash_bytes(buffer: NDArray[np.uint8], start: int, stop: int) -> np.uint64:
     """64-bit key of buffer[start:stop]; never 0."""
     value = _OFFSET ^ np.uint64(stop - start)
     for at in range(start, stop, 8):
-        value = absorb(value, _word(buffer, at, stop))
+        value = absorb(value, word_at(buffer, at, stop))
     value = mix(value)
     return value if value != _ZERO else _ONE
 
@@ -110,7 +91,7 @@ def hash_bytes_wide(
     """128-bit key of buffer[start:stop] as (hi, lo); never (0, 0)."""
     high, low = begin_wide(stop - start)
     for at in range(start, stop, 8):
-        high, low = absorb_wide(high, low, _word(buffer, at, stop))
+        high, low = absorb_wide(high, low, word_at(buffer, at, stop))
     return end_wide(high, low)
 
 

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from engine import commands, limits
 from engine.commands import HEADER, LINE, CommandBatch
-from engine.compiled import Integer, kernel
+from engine.compiled import Integer, inlined, kernel
 from engine.hashing import hash_bytes, hash_bytes_wide
+from engine.words import copy_bytes, is_printable
 
 LINE_SPAN = np.dtype(
     [("sku_at", "i4"), ("source_at", "i4"), ("sku_bytes", "u2"), ("source_bytes", "u2")]
@@ -86,10 +87,7 @@ def _is_plain(buffer: NDArray[np.uint8], start: int, stop: int) -> bool:
     """Whether this text is printable ASCII with no space at either end."""
     if start == stop:
         return True
-    plain = buffer[start] != 32 and buffer[stop - 1] != 32
-    for at in range(start, stop):
-        plain &= (buffer[at] >= 32) & (buffer[at] < 127)
-    return plain
+    return buffer[start] != 32 and buffer[stop - 1] != 32 and is_printable(buffer, start, stop)
 
 
 @kernel
@@ -116,7 +114,7 @@ def _milliseconds(buffer: NDArray[np.uint8], at: int, stop: int, upwards: bool) 
     return seconds * 1000 + nanos // 1_000_000
 
 
-@kernel
+@inlined
 def _line(
     buffer: NDArray[np.uint8], at: int, stop: int, now_ms: int, line: Any, span: Any, number: int
 ) -> bool:
@@ -182,12 +180,11 @@ def _copy(
     source: NDArray[np.uint8], at: int, size: int, target: NDArray[np.uint8], target_at: int
 ) -> Integer:
     """Copy `size` bytes; the place after them in `target`."""
-    for i in range(size):
-        target[target_at + i] = source[at + i]
+    copy_bytes(source, at, size, target, target_at)
     return target_at + size
 
 
-@kernel
+@inlined
 def _request(
     buffer: NDArray[np.uint8],
     at: int,

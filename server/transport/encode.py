@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from engine import commands, outcomes, tables
 from engine.compiled import Integer, kernel
 from engine.ids import ID_BYTES, write_made_id
+from engine.words import copy_bytes
 from server.transport.decode import Decoded
 from server.transport.errors import TABLE, reason_of
 
@@ -76,8 +77,7 @@ def _bytes(
     out[at] = tag
     out[at + 1] = size
     at += 2
-    for i in range(size):
-        out[at + i] = source[start + i]
+    copy_bytes(source, start, size, out, at)
     return at + size
 
 
