@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import allowances, commands, outcomes, revise, settle, stock, supply, tables
-from engine.compiled import Integer, kernel
+from engine.compiled import Integer, inlined, kernel
 from engine.create import create, end_superseded, restore_superseded, uncreate
 from engine.details import write_takes
 from engine.names import define_group, define_name, find_name
@@ -25,7 +25,7 @@ NONE = tables.NONE
 OK = outcomes.OK
 REPLAYED = outcomes.REPLAYED
 _ZERO = np.uint64(0)
-_LOOK_AHEAD_MIN = 4
+_LOOK_AHEAD_MIN = 1
 DETAILS_PER_COMMAND = 1024  # room a command may need besides two details a line
 
 
@@ -73,7 +73,7 @@ def _set_node_frozen(st: Any, line: Any, outcome: Any) -> None:
     outcome.affected = node
 
 
-@kernel
+@inlined
 def _dispatch(
     st: Any,
     header: Any,
@@ -179,13 +179,7 @@ def _keep_reference(st: Any, header: Any, text: NDArray[np.uint8], text_at: int)
 
 
 @kernel
-def _abort_group(
-    st: Any,
-    headers: NDArray[np.void],
-    out: NDArray[np.void],
-    group_first: int,
-    failed: int,
-) -> None:
+def _abort_group(st: Any, out: NDArray[np.void], group_first: int, failed: int) -> None:
     """Undo the requests of an atomic group that came before the one refused, and give the holds
     they were to replace back their balances."""
     for j in range(failed - 1, group_first - 1, -1):
@@ -215,8 +209,8 @@ def _is_repeated(headers: NDArray[np.void], group_first: int, member: int) -> bo
 def _tell_group_again(
     st: Any,
     headers: NDArray[np.void],
-    out: NDArray[np.void],
     details: NDArray[np.void],
+    begun: int,
     group_first: int,
     group: int,
     detail_first: int,
@@ -232,7 +226,7 @@ def _tell_group_again(
     read: Integer = detail_first
     write: Integer = detail_stop
     for j in range(group_first, group_first + group):
-        outcome = out[j]
+        outcome = st.outcomes[j - begun]
         kept = np.int64(outcome.detail_count)
         if outcome.flags & REPLAYED:
             for k in range(kept):
@@ -253,8 +247,8 @@ def _remember_group(
     headers: NDArray[np.void],
     lines: NDArray[np.void],
     text: NDArray[np.uint8],
-    out: NDArray[np.void],
     details: NDArray[np.void],
+    begun: int,
     group_first: int,
     group: int,
     detail_first: int,
@@ -273,7 +267,7 @@ def _remember_group(
     write: Integer = detail_first
     for j in range(group_first, group_first + group):
         header = headers[j]
-        outcome = out[j]
+        outcome = st.outcomes[j - begun]
         # An aborted request was written with its takes; its place is known from the next one's.
         kept = np.int64(outcome.detail_count)
         written = np.int64(outcome.affected) if outcome.code == outcomes.BATCH_ABORTED else kept
@@ -293,14 +287,15 @@ def _remember_group(
 
 
 @kernel
-def _begin(st: Any, now_ms: int, cursor: NDArray[np.int64]) -> None:
+def _begin(st: Any, now_ms: int) -> None:
     """Start a batch at `now_ms`, or at the ledger's time if that is later."""
     meta = st.meta[0]
     meta.now_ms = max(meta.now_ms, now_ms)
     meta.batch_revision = meta.revision
     meta.changed_count = 0
     meta.changed_overflow = 0
-    cursor[:] = 0
+    st.cursor[:] = 0
+    st.cursor[6] = 1
 
 
 @kernel
@@ -310,24 +305,28 @@ def apply_columns(
     headers: NDArray[np.void],
     lines: NDArray[np.void],
     text: NDArray[np.uint8],
-    cursor: NDArray[np.int64],
-    out: NDArray[np.void],
-    details: NDArray[np.void],
 ) -> None:
-    """Apply commands from ``cursor`` = (command, line, text byte, detail) on;
-    a first command below 0 starts the batch.
+    """Apply a batch's commands, from where the call before stopped, if it stopped within the batch.
 
-    Stops early when the details left might not suffice for the next command or atomic group, or at
-    a command that is not the kernel's (DELETE_DOCUMENT, RESIZE); the cursor then says where.
-    Documents put are counted in the cursor: keeping their bytes is the caller's.
+    Answers are written to `st.outcomes` and `st.details`, from their beginning. Stops early when
+    there might not be room for the answer of the next command or atomic group, or at a command
+    that is not the kernel's (DELETE_DOCUMENT, RESIZE). ``st.cursor`` says how far it came:
+    (commands done, lines and text bytes passed, details written by this call, positions changed by
+    the batch, documents put by this call, 1 while the batch is not done). Keeping the documents'
+    bytes is the caller's.
     """
     meta = st.meta[0]
-    if cursor[0] < 0:
-        _begin(st, now_ms, cursor)
-    i = cursor[0]
+    cursor = st.cursor
+    out = st.outcomes
+    details = st.details
+    if cursor[6] == 0:
+        _begin(st, now_ms)
+    begun = cursor[0]
+    i = begun
     first = cursor[1]
     text_at = cursor[2]
-    at = cursor[3]
+    at = np.int64(0)
+    cursor[5] = 0
     count = headers.shape[0]
     # A few commands are done before memory could answer.
     near = i if count - i >= _LOOK_AHEAD_MIN else count
@@ -351,7 +350,7 @@ def apply_columns(
         for j in range(i, i + group):
             a_line = 8 if headers[j].flags & commands.TELL_BALANCES else 2
             needed += a_line * np.int64(headers[j].line_count) + DETAILS_PER_COMMAND
-        if details.shape[0] - at < needed:
+        if details.shape[0] - at < needed or i + group - begun > out.shape[0]:
             break
         group_first = i
         group_detail = at
@@ -359,7 +358,7 @@ def apply_columns(
         meta.group_revision = meta.revision
         for j in range(i, i + group):
             header = headers[j]
-            outcome = out[j]
+            outcome = out[j - begun]
             _clear(outcome, header, meta.revision, meta.now_ms)
             keyed = header.request_hi != _ZERO or header.request_lo != _ZERO
             fingerprint = fingerprint_of(header, lines, first, text, text_at)
@@ -371,12 +370,12 @@ def apply_columns(
                 outcome.detail_count = recall(st, known, fingerprint, outcome, details, at)
                 if group > 1 and outcome.code != OK and not refused:
                     refused = True
-                    _abort_group(st, headers, out, group_first, j)
+                    _abort_group(st, out, group_first - begun, j - begun)
             elif keyed and group > 1 and _is_repeated(headers, group_first, j):
                 outcome.code = outcomes.REQUEST_ID_REUSED
                 if not refused:
                     refused = True
-                    _abort_group(st, headers, out, group_first, j)
+                    _abort_group(st, out, group_first - begun, j - begun)
             elif refused:
                 meta.revision += 1
                 outcome.revision = meta.revision
@@ -402,7 +401,7 @@ def apply_columns(
                     cursor[5] += 1
                 if group > 1 and outcome.code != OK:
                     refused = True
-                    _abort_group(st, headers, out, group_first, j)
+                    _abort_group(st, out, group_first - begun, j - begun)
                 elif keyed and group == 1:
                     remember(
                         st, header.request_hi, header.request_lo, fingerprint, outcome, details, at
@@ -418,15 +417,15 @@ def apply_columns(
                 meta.revision += 1
             if not refused:
                 at = _tell_group_again(
-                    st, headers, out, details, group_first, group, group_detail, at
+                    st, headers, details, begun, group_first, group, group_detail, at
                 )
             at = _remember_group(
                 st,
                 headers,
                 lines,
                 text,
-                out,
                 details,
+                begun,
                 group_first,
                 group,
                 group_detail,
@@ -440,3 +439,4 @@ def apply_columns(
     cursor[2] = text_at
     cursor[3] = at
     cursor[4] = meta.changed_count
+    cursor[6] = 0 if i == count else 1

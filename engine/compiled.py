@@ -43,7 +43,19 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
 
     Kernels allocate nothing, so numba's reference counting is left out (`_nrt`).
     """
+    return _compiled(function)
+
+
+def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A `kernel` whose code is put into its callers: for the steps of every create, whose many
+    arguments, arrays among them, would go over the stack."""
+    return _compiled(function, forceinline=True)
+
+
+def _compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
     njit: Any = numba.njit
     _CONFIG.CACHE_DIR = str(_BASE / _digest_of(Path(function.__code__.co_filename).parent))
-    compiled: Callable[..., Any] = njit(cache=True, error_model="numpy", _nrt=False)(function)
+    compiled: Callable[..., Any] = njit(cache=True, error_model="numpy", _nrt=False, **options)(
+        function
+    )
     return compiled

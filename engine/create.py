@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from engine import commands, heap, index, outcomes, tables
 from engine import reservations as records
-from engine.compiled import Integer, kernel
+from engine.compiled import Integer, inlined, kernel
 from engine.details import write_detail, write_takes
-from engine.ids import made_key
 from engine.names import define_name, find_name
 from engine.positions import (
     SCOPE_CAPACITY,
@@ -33,6 +32,7 @@ from engine.positions import (
     position_key,
     sellable,
 )
+from engine.prefetch import next_made_key
 from engine.waiting import serve_after_release
 
 NONE = tables.NONE
@@ -75,7 +75,7 @@ def _give_back(st: Any, first: int, used: int, state: int) -> None:
             records.shift(st, state, np.int64(noted.position), -np.int64(noted.quantity))
 
 
-@kernel
+@inlined
 def _from_stock(
     st: Any, used: int, row: int, want: int, channel_key: np.uint64, line: int, state: int
 ) -> tuple[Integer, Integer]:
@@ -175,7 +175,7 @@ def _take_limit(
     return _note(st, used, row, quantity, line, state), OK, left
 
 
-@kernel
+@inlined
 def fill(
     st: Any,
     header: Any,
@@ -320,7 +320,7 @@ def fill(
     return OK, used, written
 
 
-@kernel
+@inlined
 def write_noted_takes(st: Any, row: int, used: int) -> None:
     """Turn the takes noted in `scratch` into the reservation's takes."""
     last = NONE
@@ -395,7 +395,7 @@ def end_superseded(st: Any) -> None:
         serve_after_release(st, row)
 
 
-@kernel
+@inlined
 def create(
     st: Any,
     header: Any,
@@ -415,7 +415,7 @@ def create(
     lo = header.reservation_lo
     made = hi == _ZERO and lo == _ZERO
     if made:
-        hi, lo = made_key(now_ms, meta.revision + 1, meta.ledger_seed)
+        hi, lo = next_made_key(st)
     outcome.reservation_hi = hi
     outcome.reservation_lo = lo
     existing = records.find_reservation(st, hi, lo)

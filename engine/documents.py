@@ -22,15 +22,15 @@ from engine.state import State
 _TEXTS_BEFORE = ("reservation_bytes", "owner_bytes", "actor_bytes", "reference_bytes")
 
 
-def keep_documents(
-    state: State, batch: CommandBatch, rows: NDArray[np.void], first: int, stop: int
-) -> None:
-    """Keep what the PUT_DOCUMENTs among commands [first, stop) brought: the kernel has answered
-    them. A replay brings nothing new. O(bytes of the batch)."""
+def keep_documents(state: State, batch: CommandBatch, first: int, stop: int) -> None:
+    """Keep what the PUT_DOCUMENTs among commands [first, stop) brought: the kernel has just
+    answered them. A replay brings nothing new. O(bytes of the batch)."""
     headers = batch.headers
-    new = (headers["kind"] == commands.PUT_DOCUMENT) & (rows["code"] == outcomes.OK)
+    rows = state.outcomes[: stop - first]
+    new = (headers["kind"][first:stop] == commands.PUT_DOCUMENT) & (rows["code"] == outcomes.OK)
     new &= (rows["flags"] & outcomes.REPLAYED) == 0
-    puts = np.flatnonzero(new[first:stop]) + first
+    answers = np.flatnonzero(new)
+    puts = answers + first
     ends = np.cumsum(headers["text_bytes"], dtype=np.int64)
     lines = np.cumsum(headers["line_count"], dtype=np.int64) - headers["line_count"]
     names = ends - headers["text_bytes"]
@@ -43,16 +43,16 @@ def keep_documents(
         names[puts].tolist(),
         bodies.tolist(),
         ends[puts].tolist(),
-        rows["revision"][puts].tolist(),
+        rows["revision"][answers].tolist(),
         strict=True,
     ):
         state.documents[kind, text[name:body].decode()] = (text[body:end], revision)
 
 
-def delete_document(
-    state: State, batch: CommandBatch, cursor: NDArray[np.int64], rows: NDArray[np.void]
-) -> None:
-    """Apply the DELETE_DOCUMENT at the cursor and move the cursor past it; it has no details."""
+def delete_document(state: State, batch: CommandBatch) -> None:
+    """Apply the DELETE_DOCUMENT at the cursor and move the cursor past it; the answer is the first
+    of `state.outcomes`, without details."""
+    cursor = state.cursor
     at, first, text_at = (int(value) for value in cursor[:3])
     header = batch.headers[at]
     st = state.tables
@@ -79,7 +79,7 @@ def delete_document(
         answer["revision"] = state.revision
         if keyed:
             remember(st, hi, lo, np.uint64(fingerprint), answer, details, 0)
-    rows[at] = answer
+    state.outcomes[0] = answer
     cursor[0] += 1
     cursor[1] += int(header["line_count"])
     cursor[2] += int(header["text_bytes"])

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import commands
-from engine.apply import DETAILS_PER_COMMAND, apply_columns
+from engine.apply import apply_columns
 from engine.commands import CommandBatch
 from engine.documents import delete_document, keep_documents
 from engine.outcomes import DETAIL, OUTCOME, Outcomes
@@ -19,6 +19,7 @@ from engine.state import State
 
 _OUTCOME_BYTES = OUTCOME.itemsize
 _DETAIL_BYTES = DETAIL.itemsize
+ndarray = np.ndarray
 NO_CHANGE: NDArray[np.int32] = np.zeros(0, np.int32)
 
 
@@ -29,45 +30,41 @@ def apply(state: State, now_ms: int, batch: CommandBatch) -> Outcomes:
     """
     headers = batch.headers
     count = len(headers)
-    rows = _records(OUTCOME, bytearray(count * _OUTCOME_BYTES))
-    cursor = state.cursor
-    details, details_bytes = state.details, state.details_bytes
-    cursor[0] = -1  # a new batch: the kernel starts it
-    chunks: list[bytearray] = []
-    done = 0
+    rows: list[bytearray] = []
+    details: list[bytearray] = []
+    begun = 0
     while True:
-        apply_columns(state.tables, now_ms, headers, batch.lines, batch.text, cursor, rows, details)
-        before = done
-        done, _, _, written, changed, documents = cursor.tolist()
-        chunks.append(bytearray(details_bytes[: written * _DETAIL_BYTES]))
+        apply_columns(state.tables, now_ms, headers, batch.lines, batch.text)
+        done, _, _, written, changed, documents, _ = state.cursor.tolist()
         if documents:
-            keep_documents(state, batch, rows, before, done)
-            cursor[5] = 0
+            keep_documents(state, batch, begun, done)
+        rows.append(bytearray(state.outcome_bytes[: (done - begun) * _OUTCOME_BYTES]))
+        details.append(bytearray(state.detail_bytes[: written * _DETAIL_BYTES]))
         if done == count:
             break
-        cursor[3] = 0
         if headers["kind"][done] == commands.DELETE_DOCUMENT:
-            delete_document(state, batch, cursor, rows)
-            done += 1
+            delete_document(state, batch)
         elif headers["kind"][done] == commands.RESIZE:
-            apply_resize(state, batch, cursor, rows)
-            done += 1
-        elif done == before:
-            # A command, or an atomic group, that needs more room for its details than is kept.
-            details = np.empty(
-                len(details) + 2 * len(batch.lines) + DETAILS_PER_COMMAND * count, DETAIL
-            )
-            details_bytes = details.view(np.uint8).data
+            apply_resize(state, batch)
+        elif done == begun:
+            raise ValueError(f"command {done} needs more room for its answer than there is")
+        else:
+            begun = done
+            continue
+        rows.append(bytearray(state.outcome_bytes[:_OUTCOME_BYTES]))
+        begun = done + 1
     return Outcomes(
-        rows,
-        _records(DETAIL, chunks[0] if len(chunks) == 1 else bytearray().join(chunks)),
+        _records(OUTCOME, rows),
+        _records(DETAIL, details),
         state.changed[:changed].copy() if changed else NO_CHANGE,
     )
 
 
-def _records(dtype: np.dtype[np.void], buffer: bytearray) -> NDArray[np.void]:
-    """`buffer` as records. numpy's own `empty`, `copy` and `concatenate` go through every field of
-    a record type: for a single command that takes longer than the kernel, for a column a tenth."""
+def _records(dtype: np.dtype[np.void], parts: list[bytearray]) -> NDArray[np.void]:
+    """`parts`, one after another, as records. numpy's own `empty`, `copy` and `concatenate` go
+    through every field of a record type: for a single command that takes longer than the kernel,
+    for a column a tenth."""
+    buffer = parts[0] if len(parts) == 1 else bytearray().join(parts)
     return np.ndarray((len(buffer) // dtype.itemsize,), dtype, buffer)
 
 

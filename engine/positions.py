@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from engine import commands, index, outcomes, tables
-from engine.compiled import Integer, kernel
+from engine.compiled import Integer, inlined, kernel
 from engine.hashing import combine
 from engine.names import find_name
 
@@ -50,7 +50,7 @@ def position_key(sku_key: np.uint64, node_key: np.uint64, scope_key: np.uint64) 
     return key if scope_key == _SCOPE_STOCK else combine(key, np.uint64(scope_key))
 
 
-@kernel
+@inlined
 def find_position(st: Any, key: np.uint64) -> Integer:
     """Row of the position, or NONE."""
     slots = st.position_index
@@ -64,7 +64,7 @@ def find_position(st: Any, key: np.uint64) -> Integer:
     return NONE
 
 
-@kernel
+@inlined
 def find_stock(st: Any, sku_key: np.uint64, node_key: np.uint64) -> Integer:
     """Row of a SKU's stock at a node, or NONE."""
     return find_position(st, combine(np.uint64(sku_key), np.uint64(node_key)))

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import commands, index, outcomes
-from engine.compiled import Integer, kernel
+from engine.compiled import Integer, inlined, kernel
 from engine.hashing import absorb, hash_bytes, mix
 
 _ZERO = np.uint64(0)
@@ -57,7 +57,7 @@ def fingerprint_of(
     return value if value != _ZERO else np.uint64(1)
 
 
-@kernel
+@inlined
 def find_request(st: Any, hi: np.uint64, lo: np.uint64) -> Integer:
     """Row of a remembered request, or -1."""
     slots = st.request_index
@@ -79,7 +79,7 @@ def _forget_oldest(st: Any) -> None:
     meta.request_oldest += 1
 
 
-@kernel
+@inlined
 def remember(
     st: Any,
     hi: np.uint64,

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from engine import commands, tables
 from engine.commands import CommandBatch
+from engine.outcomes import OUTCOME
 from engine.reindex import rebuild_indices
 from engine.state import Capacity, State, allocate
 
@@ -46,14 +47,15 @@ def too_small(state: State, capacity: Capacity) -> list[str]:
     return found
 
 
-def apply_resize(
-    state: State, batch: CommandBatch, cursor: NDArray[np.int64], rows: NDArray[np.void]
-) -> None:
-    """Apply the RESIZE at the cursor and move the cursor past it; its answer says nothing."""
+def apply_resize(state: State, batch: CommandBatch) -> None:
+    """Apply the RESIZE at the cursor and move the cursor past it; its answer, the first of
+    `state.outcomes`, says nothing."""
+    cursor = state.cursor
     size = int(batch.headers["text_bytes"][cursor[0]])
     text = batch.text[cursor[2] : cursor[2] + size].tobytes()
     resize(state, Capacity.of(np.frombuffer(text, "<i8")))
-    answer = rows[cursor[0]]
+    state.outcomes[:1] = np.zeros(1, OUTCOME)
+    answer = state.outcomes[0]
     answer["kind"] = commands.RESIZE
     answer["reservation"] = tables.NONE
     answer["revision"] = state.revision

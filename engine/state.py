@@ -27,7 +27,10 @@ _ID_BYTES_MAX = 64
 CHANGED_MAX = 1 << 20
 SCRATCH_MAX = 4096
 _CACHE_LINE = 64
-DETAILS_HELD = 16_384
+# Answers one call of the kernel can give: commands, and what they say in detail. A command says at
+# most eight things a line, and has a thousand besides (`engine.apply`).
+OUTCOMES_HELD = 4096
+DETAILS_HELD = 8 * limits.rows_per_ingest_chunk_max + 2048
 STAMPED_KEPT = 1 << 18
 
 
@@ -148,12 +151,15 @@ class State:
     """One ledger: its arrays by name, and its documents."""
 
     def __init__(self, capacity: Capacity, arrays: dict[str, NDArray[Any]]) -> None:
-        self._own(capacity, arrays)
+        # What a call of the kernel works with besides the ledger: how far it came, its answers.
+        self.cursor = np.zeros(7, np.int64)
+        self.outcomes = _zeros(OUTCOMES_HELD, outcomes.OUTCOME)
+        self.details = _zeros(DETAILS_HELD, outcomes.DETAIL)
+        self.outcome_bytes = self.outcomes.view(np.uint8).data
+        self.detail_bytes = self.details.view(np.uint8).data
+        self.made_ahead = np.zeros(32, tables.MADE)
         self.documents: dict[tuple[int, str], tuple[bytes, int]] = {}
-        # Room for one call's bookkeeping, so that a single command allocates next to nothing.
-        self.cursor = np.zeros(6, np.int64)
-        self.details = np.empty(DETAILS_HELD, outcomes.DETAIL)
-        self.details_bytes = self.details.view(np.uint8).data
+        self._own(capacity, arrays)
 
     def _own(self, capacity: Capacity, arrays: dict[str, NDArray[Any]]) -> None:
         self.capacity = capacity
@@ -168,7 +174,12 @@ class State:
         self.takes = arrays["takes"]
         self.movements = arrays["movements"]
         self.changed = arrays["changed"]
-        self.tables = Tables(arrays)
+        self.tables = Tables(self.seen_by_kernels())
+
+    def seen_by_kernels(self) -> dict[str, NDArray[Any]]:
+        """All arrays that a kernel reaches through `tables`, by name."""
+        call = {"cursor": self.cursor, "outcomes": self.outcomes, "details": self.details}
+        return {**self.arrays, **call, "made_ahead": self.made_ahead}
 
     @staticmethod
     def create(capacity: Capacity | None = None, *, ledger_seed: int = 0) -> State:

@@ -232,4 +232,6 @@ REQUEST = np.dtype([("hi", "u8"), ("lo", "u8"), ("fingerprint", "u8"), ("detail_
 
 HEAP = np.dtype([("expire_ms", "i8"), ("reservation", "i4"), ("reserved", "i4")])
 
+MADE = np.dtype([("revision", "i8"), ("now_ms", "i8"), ("hi", "u8"), ("lo", "u8")])
+
 SCRATCH = np.dtype([("position", "i4"), ("quantity", "i4"), ("shortfall", "i4"), ("line", "i4")])

@@ -121,6 +121,9 @@ def _lower_attribute(context: Any, builder: Any, typ: TablesType, value: Any, at
     word = ir.IntType(64)
     address = builder.load(builder.gep(value, [ir.Constant(word, 2 * place)]))
     rows = builder.load(builder.gep(value, [ir.Constant(word, 2 * place + 1)]))
+    for read in (address, rows):
+        # Nothing that a kernel writes can change the block: one look at it is enough.
+        read.set_metadata("invariant.load", builder.module.add_metadata([]))
     array = context.make_array(element)(context, builder)
     itemsize = (
         element.dtype.size

@@ -81,7 +81,7 @@ def interpreted() -> Iterator[Counter[str]]:
         setattr(owner, name, value)
 
     def watched(state: State) -> WatchedTables:
-        return WatchedTables(state.arrays, steps)
+        return WatchedTables(state.seen_by_kernels(), steps)
 
     for info in pkgutil.iter_modules(engine.__path__):
         module = import_module(f"engine.{info.name}")
@@ -93,7 +93,7 @@ def interpreted() -> Iterator[Counter[str]]:
     columns = vars(machine)["apply_columns"]
 
     def apply_columns(st: Any, now_ms: int, *arrays: NDArray[Any]) -> None:
-        names = ("headers", "lines", "text", "cursor", "out", "details")
+        names = ("headers", "lines", "text")
         watched_arrays = (
             WatchedTable(name, array, steps) for name, array in zip(names, arrays, strict=True)
         )
