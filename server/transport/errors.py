@@ -72,6 +72,7 @@ class Fault(enum.Enum):
     ROUTING_RULES_NOT_FOUND = enum.auto()
     ETAG_MISMATCH = enum.auto()
     LEDGER_LIMIT_REACHED = enum.auto()
+    NO_FEASIBLE_PLAN = enum.auto()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -378,6 +379,9 @@ TABLE: Mapping[int | Fault, Rule] = {
     Fault.RESOURCE_IN_USE: Rule(_FAILED, "RESOURCE_IN_USE", "still in use", _precondition),
     Fault.LEDGER_LIMIT_REACHED: Rule(
         _FAILED, "LEDGER_LIMIT_REACHED", "a limit of the ledger is reached", _precondition
+    ),
+    Fault.NO_FEASIBLE_PLAN: Rule(
+        _FAILED, "NO_FEASIBLE_PLAN", "no plan satisfies every constraint", _precondition
     ),
     Fault.NOT_SUPPORTED: Rule(
         StatusCode.UNIMPLEMENTED, "FIELD_INVALID", "not supported by this server", _bad_request

@@ -22,10 +22,12 @@ from holdfast.v1 import (
     inventory_service_pb2,
     network_service_pb2,
     reservation_service_pb2,
+    routing_service_pb2,
 )
 from server.application.gateway import Gateway
 from server.application.watch import WatchHub
 from server.metrics import Metrics
+from server.routing.catalog import Catalog
 from server.transport.calls import Methods
 from server.transport.channel_nodes import ChannelNodes
 from server.transport.health import SERVICE, Health
@@ -41,6 +43,7 @@ from server.transport.services.inventory_reads import InventoryReads
 from server.transport.services.network import NetworkService
 from server.transport.services.network_batches import NetworkBatches
 from server.transport.services.reservations import ReservationService
+from server.transport.services.routing import RoutingService
 from server.transport.services.watch import WatchService
 
 # A message's own limit, and some room for its frame.
@@ -146,15 +149,18 @@ def _handlers(
     IngestService(view, metrics).register(inventory)
 
     network = methods("NetworkService")
-    network_service = NetworkService(view, channels)
+    catalog = Catalog()
+    network_service = NetworkService(view, channels, catalog)
     network_service.register(network)
     NetworkBatches(view, network_service, metrics).register(network)
 
+    routing = methods("RoutingService")
+    RoutingService(view, catalog).register(routing)
+
     admin = methods("AdminService")
     AdminService(view, network_service, operator).register(admin)
-    return [
-        item.generic_handler() for item in (reservations, availability, inventory, network, admin)
-    ]
+    services = (reservations, availability, inventory, network, routing, admin)
+    return [item.generic_handler() for item in services]
 
 
 def _add_reflection(server: grpc.aio.Server) -> None:
@@ -166,6 +172,7 @@ def _add_reflection(server: grpc.aio.Server) -> None:
                 (availability_service_pb2, "AvailabilityService"),
                 (inventory_service_pb2, "InventoryService"),
                 (network_service_pb2, "NetworkService"),
+                (routing_service_pb2, "RoutingService"),
                 (admin_service_pb2, "AdminService"),
             )
         ),

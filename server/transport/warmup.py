@@ -8,12 +8,15 @@ import numpy as np
 
 from engine import commands, tables
 from engine.machine import apply
+from engine.routing.warmup import warm_up as warm_up_routing
 from engine.state import Capacity, State
 from engine.warmup import warm_up as warm_up_engine
 from holdfast.v1 import inventory_service_pb2 as inventory
 from holdfast.v1 import reservation_service_pb2 as messages
 from server import ledger_metrics
 from server.application.watch import WatchHub, WatchSet
+from server.routing.positions.reading import read_left, read_stock
+from server.routing.version import solver_version
 from server.transport import in_use, scan
 from server.transport.columns import Columns, line
 from server.transport.decode import Caller, decode
@@ -47,8 +50,11 @@ def _ledger() -> State:
 def warm_up() -> None:
     """Compile, or load from the cache, every kernel the server uses. Once a process."""
     warm_up_engine()
+    warm_up_routing()
+    solver_version()
     state = _ledger()
     _warm_creates(state)
+    _warm_routing(state)
     rows = np.array([0], np.int64)
     read_positions(state, rows, channel="c", need_by_ms=5, owner="o")
     keys = state.names["key"][:1]
@@ -87,6 +93,12 @@ def _warm_creates(state: State) -> None:
     many = decode(bulk.SerializeToString(), caller, 1, framed=True)
     answer = apply(state, 1, many.batch)
     encode_results(many, answer.rows, answer.details, 0)
+
+
+def _warm_routing(state: State) -> None:
+    keys, numbers = state.names["key"][:1].copy(), np.zeros((1, 1), np.int64)
+    read_stock(state.tables, keys, keys, np.uint64(1), numbers, numbers.copy())
+    read_left(state.tables, keys, numbers[0], numbers[0].copy(), numbers[0].copy())
 
 
 if __name__ == "__main__":

@@ -75,7 +75,8 @@ def _money(check: Checker, path: str, money: types_pb2.Money) -> None:
     _currency(check, f"{path}currency_code", money.currency_code)
 
 
-def _place(check: Checker, path: str, place: types_pb2.Place) -> None:
+def place(check: Checker, path: str, place: types_pb2.Place) -> None:
+    """A place on earth."""
     _country(check, f"{path}country_code", place.country_code)
     check.identifier(f"{path}postal_code", place.postal_code, "postal_code_bytes_max")
     if place.HasField("latitude"):
@@ -113,7 +114,7 @@ def node(check: Checker, path: str, resource: messages.Node) -> None:
         f"{path}type", resource.type, _NODE_TYPES, default=messages.NODE_TYPE_WAREHOUSE
     )
     check.enumerated(f"{path}status", resource.status, _NODE_STATUSES, default=0)
-    _place(check, f"{path}place.", resource.place)
+    place(check, f"{path}place.", resource.place)
     check.whole(f"{path}priority", resource.priority, "priority_max")
     _calendar(check, f"{path}calendar.", resource.calendar)
     if resource.HasField("cutoff_minute"):

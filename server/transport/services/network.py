@@ -21,6 +21,7 @@ from engine.requests import find_request
 from engine.state import State
 from holdfast.v1 import network_service_pb2 as messages
 from server.application.piece_queue import REPORT
+from server.routing.catalog import Catalog
 from server.transport import documents, refusals
 from server.transport.calls import Call, Methods
 from server.transport.channel_nodes import ChannelNodes
@@ -52,9 +53,10 @@ Handler = Callable[[Any, Call], Awaitable[Message]]
 class NetworkService:
     """Handlers of the service; the batch upserts are in `network_batches`."""
 
-    def __init__(self, view: LedgerView, channels: ChannelNodes) -> None:
+    def __init__(self, view: LedgerView, channels: ChannelNodes, catalog: Catalog) -> None:
         self._view = view
         self._channels = channels
+        self._catalog = catalog
         self._rules = RuleVersions(view)
         self._locks: WeakValueDictionary[tuple[int, str], asyncio.Lock] = WeakValueDictionary()
 
@@ -114,12 +116,17 @@ class NetworkService:
             self._rules.add_version(columns, given, call.caller.text)
         answer = await self._submit(columns, call, resource, name)
         revision = int(answer.rows["revision"][before])
-        if resource in (CHANNEL, NODE_GROUP):
-            self._channels.forget()
+        self.changed(resource, name)
         shown = self.shown(resource, given, revision)
         if resource is ROUTING_RULES:
             self._rules.complete(shown, revision)
         return reply(**{resource.field: shown, "revision": revision})
+
+    def changed(self, resource: Resource, name: str) -> None:
+        """Tell those who keep what they have read of documents."""
+        if resource in (CHANNEL, NODE_GROUP):
+            self._channels.forget()
+        self._catalog.changed(self._view.state, resource.document, name)
 
     def is_known(self, call: Call, request_id: bytes) -> bool:
         """Whether the ledger has answered this request before."""
@@ -356,8 +363,7 @@ class NetworkService:
                 outcome = answer.rows[0]
                 if outcome["code"] != outcomes.OK:
                     raise Refused(document_refusal(resource, name, outcome))
-                if resource in (CHANNEL, NODE_GROUP):
-                    self._channels.forget()
+                self.changed(resource, name)
                 done: Message = reply(revision=int(outcome["revision"]))
                 return done
 
