@@ -42,7 +42,7 @@ class Catalog:
         self._network: Network | None = None
 
     def changed(self, state: State, kind: int, name: str) -> None:
-        """A document was put or deleted. O(1); the network is compiled when it is next asked for."""
+        """A document was put or deleted. The network is compiled when next asked for."""
         if kind not in _MESSAGES or self._state is not state:
             return
         self._read(state, kind, name)

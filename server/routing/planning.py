@@ -88,7 +88,7 @@ class Planner:
 
 
 def measures(assembly: Assembly, plan: Plan) -> tuple[int, ...]:
-    """(cost, last day, shipments, grams of CO2e, parts per million of risk), the less the better."""
+    """(cost, last day, shipments, grams of CO2e, risk in ppm), the less the better."""
     last = max(int(assembly.delivery_max[one.node, one.service]) for one in plan.shipments)
     risk = 1_000_000 - probability_ppm(assembly, plan)
     return plan.cost, last, len(plan.shipments), plan.co2e_g, risk

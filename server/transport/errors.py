@@ -73,6 +73,7 @@ class Fault(enum.Enum):
     ETAG_MISMATCH = enum.auto()
     LEDGER_LIMIT_REACHED = enum.auto()
     NO_FEASIBLE_PLAN = enum.auto()
+    PLAN_STALE = enum.auto()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -383,6 +384,7 @@ TABLE: Mapping[int | Fault, Rule] = {
     Fault.NO_FEASIBLE_PLAN: Rule(
         _FAILED, "NO_FEASIBLE_PLAN", "no plan satisfies every constraint", _precondition
     ),
+    Fault.PLAN_STALE: Rule(_ABORTED, "PLAN_STALE", "other orders were faster: plan again", _plain),
     Fault.NOT_SUPPORTED: Rule(
         StatusCode.UNIMPLEMENTED, "FIELD_INVALID", "not supported by this server", _bad_request
     ),

@@ -28,6 +28,8 @@ from server.application.gateway import Gateway
 from server.application.watch import WatchHub
 from server.metrics import Metrics
 from server.routing.catalog import Catalog
+from server.routing.decision_log import DecisionLog
+from server.routing.metrics import RoutingMetrics
 from server.transport.calls import Methods
 from server.transport.channel_nodes import ChannelNodes
 from server.transport.health import SERVICE, Health
@@ -42,6 +44,7 @@ from server.transport.services.inventory import InventoryService
 from server.transport.services.inventory_reads import InventoryReads
 from server.transport.services.network import NetworkService
 from server.transport.services.network_batches import NetworkBatches
+from server.transport.services.promises import PromiseService
 from server.transport.services.reservations import ReservationService
 from server.transport.services.routing import RoutingService
 from server.transport.services.watch import WatchService
@@ -66,6 +69,7 @@ class Listener:
     reflection: bool
     channelz: bool
     log_requests: bool
+    routing_decisions_max: int
 
 
 class CannotListen(Exception):
@@ -155,7 +159,12 @@ def _handlers(
     NetworkBatches(view, network_service, metrics).register(network)
 
     routing = methods("RoutingService")
-    RoutingService(view, catalog).register(routing)
+    routing_metrics = RoutingMetrics()
+    metrics.add_gauges(routing_metrics.collect)
+    routing_service = RoutingService(view, catalog, routing_metrics)
+    routing_service.register(routing)
+    log = DecisionLog(listener.routing_decisions_max)
+    PromiseService(view, routing_service, routing_metrics, log).register(routing)
 
     admin = methods("AdminService")
     AdminService(view, network_service, operator).register(admin)

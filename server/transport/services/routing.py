@@ -8,10 +8,13 @@ from engine.routing import limits as solver
 from engine.routing.plan import Status
 from engine.routing.solver import Strategy
 from holdfast.v1 import routing_service_pb2 as messages
+from server.logs import get
 from server.routing.assembly import NothingToShip, OpportunityCosts, assemble
 from server.routing.catalog import Catalog
+from server.routing.items import Items
+from server.routing.metrics import RoutingMetrics
 from server.routing.network import Network
-from server.routing.orders import Order
+from server.routing.orders import Held, Order
 from server.routing.planning import Planner, Solved
 from server.transport import render_plans
 from server.transport.calls import Call, Methods
@@ -20,26 +23,45 @@ from server.transport.infeasible import no_plan, nothing_to_ship
 from server.transport.ledger_view import LedgerView
 from server.transport.validation import Checker
 
+_log = get("routing")
+
 
 class RoutingService:
     """Handlers of the service's methods that hold nothing."""
 
     def __init__(
-        self, view: LedgerView, catalog: Catalog, opportunity: OpportunityCosts | None = None
+        self,
+        view: LedgerView,
+        catalog: Catalog,
+        metrics: RoutingMetrics,
+        opportunity: OpportunityCosts | None = None,
     ) -> None:
         self._view = view
         self._catalog = catalog
+        self._metrics = metrics
         self._opportunity = opportunity
         self._planner = Planner()
+        self._told: Network | None = None
 
     def register(self, methods: Methods) -> None:
         """Offer them."""
         methods.unary("PlanFulfillment", messages.PlanFulfillmentRequest, self.plan)
 
+    @property
+    def items(self) -> Items:
+        """What is known of items."""
+        return self._catalog.items
+
     def network(self) -> Network:
         """The network as of now."""
         gateway = self._view.gateway
-        return self._catalog.network(gateway.state, gateway.documents_version)
+        network = self._catalog.network(gateway.state, gateway.documents_version)
+        if network is not self._told:
+            self._told = network
+            self._metrics.findings = len(network.findings)
+            for finding in network.findings:
+                _log.warning("routing can not use all of the network", finding=finding)
+        return network
 
     async def plan(self, request: messages.PlanFulfillmentRequest, call: Call) -> Message:
         """PlanFulfillment."""
@@ -82,20 +104,24 @@ class RoutingService:
         strategy: Strategy = Strategy.EXACT,
         plans_max: int = 1,
         budget: int = solver.work_budget,
+        held: Held | None = None,
     ) -> Solved:
         """An order's plans, at least one. Raises Refused where there is none."""
         state = self._view.state
         now_ms = self._view.gateway.now_ms()
         try:
-            assembly = assemble(network, state, order, now_ms, opportunity=self._opportunity)
+            assembly = assemble(
+                network, state, order, now_ms, opportunity=self._opportunity, held=held
+            )
         except NothingToShip as fault:
             raise nothing_to_ship(str(fault)) from None
         solved = self._planner.solve(
             assembly, strategy=strategy, plans_max=plans_max, work_budget=budget
         )
+        self._metrics.solved(solved)
         if solved.answer.status in (Status.INFEASIBLE, Status.UNDECIDED):
             if len(assembly.nodes) < len(network.node_names):
-                assembly = assemble(network, state, order, now_ms, everywhere=True)
+                assembly = assemble(network, state, order, now_ms, held=held, everywhere=True)
                 solved = self._planner.solve(assembly, work_budget=budget)
             raise no_plan(solved)
         return solved
