@@ -21,7 +21,9 @@ from engine.routing.tariff import Tariff
 from engine.routing.view import View
 
 _MAGIC: Final = b"HFD1"
-_HEAD: Final = struct.Struct("<4sQQQQqIIIIII")
+_HEAD: Final = struct.Struct("<4sQQQQqIqIIIIIII")
+_SIZES: Final = 10
+"""Where in the head the sizes of the parts begin."""
 _SHAPE: Final = struct.Struct("<IIIIII")
 _LEVEL: Final = 1
 """Of compression: three times as small in 50 us."""
@@ -49,6 +51,10 @@ class Decision:
     time_ms: int
     attempt: int
     """Times it was planned anew before."""
+    revision: int
+    """Of the ledger it was planned on."""
+    strategy: int
+    work_budget: int
     order: bytes
     """RoutingOrder, as it was planned."""
     reply: bytes
@@ -69,6 +75,9 @@ class Decision:
             *self.key.fingerprint,
             self.time_ms,
             self.attempt,
+            self.revision,
+            self.strategy,
+            self.work_budget,
             *map(len, parts),
         )
         return b"".join((head, *parts))
@@ -79,19 +88,33 @@ class Decision:
         fields = _unpacked(body)
         at = _HEAD.size
         parts = []
-        for size in fields[7:]:
+        for size in fields[_SIZES:]:
             parts.append(body[at : at + size])
             at += size
         if at != len(body):
             raise ValueError(f"a decision of {len(body)} bytes announces {at}")
         key = Key((fields[1], fields[2]), (fields[3], fields[4]))
-        return Decision(key, fields[5], fields[6], *parts)
+        time_ms, attempt, revision, strategy, work_budget = fields[5:_SIZES]
+        order, reply, refusal, command, problem = parts
+        return Decision(
+            key=key,
+            time_ms=time_ms,
+            attempt=attempt,
+            revision=revision,
+            strategy=strategy,
+            work_budget=work_budget,
+            order=order,
+            reply=reply,
+            refusal=refusal,
+            command=command,
+            problem=problem,
+        )
 
 
 def index_of(body: bytes) -> tuple[int, tuple[int, int], bool]:
     """Only what an index needs of a decision: its time, its request, and whether it has a plan."""
     fields = _unpacked(body)
-    return fields[5], (fields[1], fields[2]), fields[8] > 0
+    return fields[5], (fields[1], fields[2]), fields[_SIZES + 1] > 0
 
 
 def _unpacked(body: bytes) -> tuple[int, ...]:

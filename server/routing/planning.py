@@ -60,9 +60,14 @@ class Planner:
         )
         return Solved(assembly, answer, time.perf_counter_ns() - began)
 
-    def answer(self, problem: Problem, work_budget: int = limits.work_budget) -> Answer:
-        """The best plan of another problem, such as one with a node forced in."""
-        return self._solver.solve(problem, work_budget=work_budget)
+    def answer(
+        self,
+        problem: Problem,
+        work_budget: int = limits.work_budget,
+        strategy: Strategy = Strategy.EXACT,
+    ) -> Answer:
+        """The best plan of another problem: one that was kept, or has a node forced in."""
+        return self._solver.solve(problem, strategy=strategy, work_budget=work_budget)
 
     def pareto(self, solved: Solved) -> list[Plan]:
         """Plans none of which is beaten in everything by another, cheapest first.

@@ -39,6 +39,7 @@ from server.transport.services.admin import AdminService, Operator
 from server.transport.services.availability import AvailabilityService
 from server.transport.services.bulk import BulkCreate
 from server.transport.services.exchange import ExchangeReservations
+from server.transport.services.explanations import ExplanationService
 from server.transport.services.ingest import IngestService
 from server.transport.services.inventory import InventoryService
 from server.transport.services.inventory_reads import InventoryReads
@@ -165,6 +166,7 @@ def _handlers(
     routing_service.register(routing)
     log = DecisionLog(listener.routing_decisions_max)
     PromiseService(view, routing_service, routing_metrics, log).register(routing)
+    ExplanationService(view, routing_service, log).register(routing)
 
     admin = methods("AdminService")
     AdminService(view, network_service, operator).register(admin)

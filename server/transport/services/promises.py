@@ -173,7 +173,7 @@ class PromiseService:
         self._refresh()
         found = self._log.latest(state, request.reservation_id)
         if found is None:
-            raise _not_promised(request.reservation_id)
+            raise not_promised(request.reservation_id)
         order = messages.RoutingOrder.FromString(found[1].order)
         order.ClearField("excluded_carrier_services")
         order.excluded_carrier_services.extend(request.excluded_carrier_services)
@@ -302,6 +302,9 @@ class PromiseService:
             key=wish.key,
             time_ms=assembly.now_ms,
             attempt=number,
+            revision=assembly.revision,
+            strategy=wish.strategy.value,
+            work_budget=wish.budget,
             order=wish.order.SerializeToString(deterministic=True),
             reply=reply.SerializeToString(deterministic=True),
             refusal=b"",
@@ -363,7 +366,7 @@ class PromiseService:
 
     def _packed(self, solved: Solved) -> bytes:
         digest, _ = self._tariff(solved.assembly)
-        return pack_problem(solved.assembly.problem, digest, _names(solved.assembly))
+        return pack_problem(solved.assembly.problem, digest, names_of(solved.assembly))
 
     def _tariff(self, assembly: Assembly) -> tuple[str, bytes]:
         """Digest and bytes of the tariff; worked out once each."""
@@ -429,6 +432,9 @@ class PromiseService:
             key=wish.key,
             time_ms=self._view.gateway.now_ms(),
             attempt=attempt,
+            revision=self._view.state.revision,
+            strategy=wish.strategy.value,
+            work_budget=wish.budget,
             order=wish.order.SerializeToString(deterministic=True),
             reply=b"",
             refusal=status,
@@ -448,7 +454,7 @@ class PromiseService:
         """Its open units, which may be used again; the order's lines are cut to them."""
         row = reads.reservation_row(state, order.reservation_id)
         if row < 0:
-            raise _not_promised(order.reservation_id)
+            raise not_promised(order.reservation_id)
         shown, takes = reads.reservation_outcome(state, row)
         standing = int(shown["state"][0])
         if standing not in (outcomes.HELD, outcomes.CONFIRMED):
@@ -500,7 +506,8 @@ def _cut(order: messages.RoutingOrder, left: dict[str, int]) -> None:
     order.lines.extend(kept)
 
 
-def _names(assembly: Assembly) -> Names:
+def names_of(assembly: Assembly) -> Names:
+    """What the numbers of an assembly's problem stand for."""
     network, ruling = assembly.network, assembly.ruling
     rules = network.rules
     return Names(
@@ -561,7 +568,8 @@ def _outcome(row: np.void, code: int) -> np.void:
     return changed
 
 
-def _not_promised(reservation_id: str) -> Refused:
+def not_promised(reservation_id: str) -> Refused:
+    """No decision is kept about it."""
     return Refused(
         refusal(
             Fault.RESERVATION_NOT_FOUND,

@@ -40,7 +40,7 @@ class RoutingService:
         self._catalog = catalog
         self._metrics = metrics
         self._opportunity = opportunity
-        self._planner = Planner()
+        self.planner = Planner()
         self._told: Network | None = None
 
     def register(self, methods: Methods) -> None:
@@ -91,7 +91,7 @@ class RoutingService:
         )
         if request.include_pareto_plans:
             reply.pareto_plans.extend(
-                render_plans.plan_of(assembly, plan) for plan in self._planner.pareto(solved)
+                render_plans.plan_of(assembly, plan) for plan in self.planner.pareto(solved)
             )
         await gateway.durable()
         return reply
@@ -115,13 +115,13 @@ class RoutingService:
             )
         except NothingToShip as fault:
             raise nothing_to_ship(str(fault)) from None
-        solved = self._planner.solve(
+        solved = self.planner.solve(
             assembly, strategy=strategy, plans_max=plans_max, work_budget=budget
         )
         self._metrics.solved(solved)
         if solved.answer.status in (Status.INFEASIBLE, Status.UNDECIDED):
             if len(assembly.nodes) < len(network.node_names):
                 assembly = assemble(network, state, order, now_ms, held=held, everywhere=True)
-                solved = self._planner.solve(assembly, work_budget=budget)
+                solved = self.planner.solve(assembly, work_budget=budget)
             raise no_plan(solved)
         return solved
