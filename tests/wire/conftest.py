@@ -216,3 +216,12 @@ async def empty(tmp_path: Path) -> AsyncIterator[Wire]:
     await running.start()
     yield running
     await running.stop()
+
+
+@pytest.fixture
+async def built(empty: Wire) -> Wire:
+    """The small network of `routing_network`."""
+    from tests.wire import routing_network
+
+    await routing_network.build(empty)
+    return empty

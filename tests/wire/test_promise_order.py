@@ -1,4 +1,4 @@
-"""PromiseOrder and ReplanOrder on the wire: one atomic step, repeatable, planned again on conflict."""
+"""PromiseOrder and ReplanOrder on the wire: one atomic step, repeatable, replanned on conflict."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from typing import Any
 from zoneinfo import available_timezones
 
 from engine import limits
+from engine.routing import limits as routing
 from holdfast.v1 import network_service_pb2 as messages
 from holdfast.v1 import types_pb2
 from server.transport.validation import Checker
@@ -236,6 +237,13 @@ def _rates(check: Checker, path: str, resource: messages.CarrierService) -> None
         if key in seen:
             check.invalid(f"{here}zone", rate.zone, "has two rates for this weight")
         seen.add(key)
+    for what, most, limit in (
+        ("zones", routing.zones_max, "zones_max"),
+        ("weights", routing.weight_steps_max, "weight_steps_max"),
+    ):
+        used = len({key[what == "weights"] for key in seen})
+        if used > most and not resource.inactive:
+            check.beyond(f"{path}rates", f"{used} {what}", limit, most)
 
 
 def _transits(check: Checker, path: str, resource: messages.CarrierService) -> None:

@@ -22,13 +22,21 @@ from engine.state import State
 from holdfast.v1 import network_service_pb2 as messages
 from server.application.piece_queue import REPORT
 from server.routing.catalog import Catalog
+from server.routing.rules.reading import RulesRefused, read_rules
 from server.transport import documents, refusals
 from server.transport.calls import Call, Methods
 from server.transport.channel_nodes import ChannelNodes
 from server.transport.codec.inventory import purchase_limit_flags
 from server.transport.codec.network import stored_form
 from server.transport.columns import Columns, line, request_key
-from server.transport.errors import Case, Fault, Refused, refusal
+from server.transport.errors import (
+    Case,
+    Fault,
+    Refused,
+    Violation,
+    refusal,
+    violations_refusal,
+)
 from server.transport.in_use import why_in_use
 from server.transport.ledger_view import LedgerView
 from server.transport.paging import Page, page_of
@@ -158,6 +166,22 @@ class NetworkService:
                 raise Refused(_missing(Fault.CARRIER_NOT_FOUND, "carrier", given.carrier))
             nodes = [pickup.node for pickup in given.pickups]
             self._known(nodes, NODE, "carrier_service.pickups")
+        elif resource is ROUTING_RULES and not given.inactive:
+            self._check_rules(given)
+
+    def _check_rules(self, given: messages.RoutingRules) -> None:
+        """Raise Refused, naming the line, for rules that can not be read or kept together."""
+        network = self._catalog.network(self._view.state, self._view.gateway.documents_version)
+        try:
+            network.refuse_rules(read_rules(given.routing_rules, given.yaml))
+        except RulesRefused as fault:
+            violation = Violation(
+                field="routing_rules.yaml",
+                fault=Fault.FIELD_INVALID,
+                description=f"{given.routing_rules!r} {fault}",
+                value=f"line {fault.line}",
+            )
+            raise Refused(violations_refusal([violation])) from None
 
     def _known(self, names: Any, resource: Resource, path: str) -> None:
         state = self._view.state
