@@ -26,7 +26,6 @@ from engine.routing.problem import (
     LATE_COST_PER_DAY,
     NEVER_TOO_LATE,
     NO_GROUP,
-    NO_LANE,
     PROMISED_DAY,
     SHIP_COMPLETE,
     SHIPMENTS_MAX,
@@ -37,20 +36,27 @@ from engine.routing.problem import (
 )
 from engine.routing.view import View
 from engine.state import State
-from engine.tables import NODE_IS_FROZEN
-from server.routing.calendars import road_days
+from server.routing.kernels.filling import (
+    CHANNEL,
+    EVERYWHERE,
+    FAILURE_COST,
+    NUMBERS,
+    ROAD_BASE,
+    UNITS,
+    fill,
+    find_candidates,
+)
+from server.routing.kernels.filling import DAY_BASE as DAY
 from server.routing.lanes import Lanes
-from server.routing.network import Network
+from server.routing.layout import Layout
+from server.routing.network import ChannelFacts, Network
 from server.routing.orders import Held, Order
-from server.routing.positions.reading import read_left, read_stock
-from server.routing.rules.ruling import NO_RULE, Ruling
-from server.routing.schedule import NEVER, PICK_DAYS, slot_name
+from server.routing.rules.ruling import Ruling
+from server.routing.schedule import slot_name
 
 Integers = NDArray[np.int64]
 
 DAY_BASE: Final = date(2020, 1, 1).toordinal()
-_PPM: Final = 1_000_000
-_NO_CHANNEL: Final = np.uint64(0)
 
 
 class OpportunityCosts(Protocol):
@@ -126,98 +132,173 @@ def assemble(
 
     Raises NothingToShip for a network without nodes.
     """
-    if not network.node_names:
+    names = network.node_names
+    if not names:
         raise NothingToShip("the network has no node that is in use")
     network.schedule.at(now_ms)
-    tables = state.tables
-    channel = network.channels.get(order.channel) if order.channel else None
-    stock, rows = _stock(
-        network, state, order, held, _NO_CHANNEL if channel is None else channel.key
-    )
-    ruling = _ruling(network, order)
-    node_open = ruling.node_rule == NO_RULE
-    if channel is not None and channel.nodes is not None:
-        node_open &= channel.nodes
-    if order.excluded_nodes:
-        node_open[list(order.excluded_nodes)] = False
-    if order.is_pickup:
-        node_open &= network.collects
-        if order.pickup_node is not None:
-            only = np.zeros(len(node_open), np.bool_)
-            only[order.pickup_node] = True
-            node_open &= only
     lanes = network.lanes.to(order.destination)
-    nodes = _candidates(stock, node_open, lanes, everywhere)
-    frozen = state.names["flags"][network.node_rows(state)[nodes]] & NODE_IS_FROZEN
-    is_open = node_open[nodes] & (frozen == 0)
-
-    schedule = network.schedule
-    units = sum(order.quantities)
-    pick_key = schedule.pick_key[:, nodes]
-    pick_default = np.broadcast_to(network.pick_default[nodes], pick_key.shape)
-    pick_left = np.empty(pick_key.shape, np.int64)
-    pick_known = np.empty(pick_key.shape, np.int64)
-    read_left(tables, pick_key.ravel(), pick_default.ravel(), pick_left.ravel(), pick_known.ravel())
-    if held is not None:
-        _give_back_picks(network, held, nodes, schedule.pick_day[:, nodes], pick_left)
-    level = _level(pick_left, schedule.pick_day[:, nodes], units)
-    each = np.arange(len(nodes))
-    works = schedule.pick_day[level, nodes] > 0
-
-    ready_ms = schedule.ready_ms[level, nodes]
-    ready_day = schedule.ready_day[level, nodes]
-    slot_key = schedule.slot_key[level, nodes]
-    slots = np.empty(slot_key.shape, np.int64)
-    slot_known = np.empty(slot_key.shape, np.int64)
-    slot_default = network.slot_default[nodes]
-    read_left(tables, slot_key.ravel(), slot_default.ravel(), slots.ravel(), slot_known.ravel())
-    if held is not None and held.slots:
-        _give_back_slots(network, held, nodes, ready_ms, slots)
-    for later in range(1, PICK_DAYS):
-        full = (slots == 0) & (ready_ms != NEVER) & (level < later)[:, None]
-        if not full.any():
-            continue
-        _take_later_pickup(
-            network, state, nodes, later, full, ready_ms, ready_day, slots, slot_known
-        )
-
-    zone = lanes.zone[nodes]
-    service_open = np.broadcast_to(
-        (ruling.service_rule == NO_RULE)[None, :], (len(nodes), network.collect)
-    )
-    can = np.zeros(zone.shape, np.bool_)
+    rules = network.rules
+    ruling = rules.on(order.facts()) if rules.needs_facts else rules.always
+    asked = _asked(network, order, ruling, lanes, now_ms, held, everywhere)
+    tables, facts = state.tables, network.view(state)
+    lines = len(order.skus)
+    stock, rows = np.empty((2, len(names), lines), np.int64)
+    chosen = np.empty(len(names), np.int64)
+    count = find_candidates(tables, facts, asked, stock, rows, chosen)
+    nodes = chosen[:count]
+    most = limits.nodes_per_order_max
+    if count > most:
+        near = np.argsort(lanes.distance_km[nodes], kind="stable")[:most]
+        nodes = np.sort(nodes[near])
+    sizes = {"N": len(nodes), "L": lines, "S": network.collect + 1}
+    arrays, view = _PROBLEM.make(sizes, _constants(network, order, ruling, now_ms))
+    beside, beside_view = _BESIDE.make(sizes, {})
+    fill(tables, facts, asked, view, beside_view, nodes, stock, rows)
     if order.is_pickup:
-        can[:, -1] = True
-        _collect_now(network, nodes, level, now_ms, ready_ms, ready_day)
-    else:
-        can[:, :-1] = service_open
-        if order.excluded_services:
-            can[:, list(order.excluded_services)] = False
-    can &= works[:, None]
-    column = np.arange(zone.shape[1])[None, :]
-    has_lane = (zone >= 0) & (ready_ms != NEVER)
-    at = np.maximum(zone, 0)
-    has_lane &= network.has_transit[column, at]
-    zone = np.where(has_lane, zone, NO_LANE)
-    delivery_min, delivery_max = _delivery(network, now_ms, ready_day, at, has_lane)
-
-    promised, late_cost, late_max = _lateness(network, order, now_ms)
-    failure = network.rules.objective.failed_delivery_cost
-    service_cost = np.zeros(zone.shape, np.int64)
-    if failure:
-        in_time = network.reliability_ppm[nodes][:, None] * network.service_ppm[column, at]
-        service_cost += (failure * (_PPM * _PPM - in_time) // _PPM + _PPM // 2) // _PPM
-    if ruling.service_penalty is not None:
-        service_cost[:, :-1] += ruling.service_penalty
-    if ruling.node_penalty is not None:
-        service_cost += ruling.node_penalty[nodes][:, None]
-
-    lines = len(order.quantities)
-    stock = np.ascontiguousarray(stock[nodes])
-    rows = rows[nodes]
-    opportunity_cost = np.zeros((len(nodes), lines), np.int64)
+        _collect_now(network, nodes, now_ms, arrays, beside)
     if opportunity is not None:
-        opportunity_cost = np.ascontiguousarray(opportunity.per_unit(rows, stock), np.int64)
+        arrays["opportunity_cost"][:] = opportunity.per_unit(beside["positions"], arrays["stock"])
+    return Assembly(
+        network=network,
+        order=order,
+        problem=Problem(network.tariff(order.flags), Arrays(**arrays), view),
+        nodes=nodes,
+        lanes=lanes,
+        positions=beside["positions"],
+        ruling=ruling,
+        pick_day=beside["pick_day"],
+        pick_left=beside["pick_left"],
+        pick_known=beside["pick_known"],
+        ready_ms=beside["ready_ms"],
+        slot_known=beside["slot_known"],
+        delivery_min=beside["delivery_min"],
+        delivery_max=beside["delivery_max"],
+        now_ms=now_ms,
+        revision=state.revision,
+    )
+
+
+_PROBLEM: Final = Layout(
+    {
+        "quantity": "",
+        "unit_weight_g": "",
+        "unit_volume_cm3": "",
+        "carried_by": "",
+        "group": "",
+        "stock": "NL",
+        "node_open": "N",
+        "pick_capacity": "N",
+        "shipment_cost": "N",
+        "unit_cost": "N",
+        "opportunity_cost": "NL",
+        "distance": "N",
+        "priority": "N",
+        "zone": "NS",
+        "service_open": "NS",
+        "service_cost": "NS",
+        "slots": "NS",
+        "ready_day": "NS",
+        "step_g": "",
+        "charge": "",
+        "volume_divisor": "",
+        "parcels_max": "",
+        "transit_days": "",
+        "limit_step": "",
+        "limit_g": "",
+        "terms": "",
+    }
+)
+_BESIDE: Final = Layout(
+    {
+        "positions": "NL",
+        "level": "N",
+        "pick_day": "N",
+        "pick_left": "N",
+        "pick_known": "N",
+        "ready_ms": "NS",
+        "slot_known": "NS",
+        "delivery_min": "NS",
+        "delivery_max": "NS",
+    }
+)
+_NONE: Final = {dimensions: np.zeros((0,) * dimensions, np.int64) for dimensions in (1, 2, 3)}
+
+
+def _asked(
+    network: Network,
+    order: Order,
+    ruling: Ruling,
+    lanes: Lanes,
+    now_ms: int,
+    held: Held | None,
+    everywhere: bool,
+) -> View:
+    """What the kernels need of an order."""
+    channel = network.channels.get(order.channel) if order.channel else None
+    numbers = np.empty(NUMBERS, np.int64)
+    numbers[UNITS] = sum(order.quantities)
+    numbers[EVERYWHERE] = everywhere
+    numbers[CHANNEL] = np.uint64(0 if channel is None else channel.key).astype(np.int64)
+    numbers[FAILURE_COST] = network.rules.objective.failed_delivery_cost
+    numbers[DAY] = DAY_BASE
+    numbers[ROAD_BASE] = network.road_base(now_ms)
+    back = (_NONE[2], _NONE[2], _NONE[3])
+    if held is not None:
+        back = _given_back(network, order, held)
+    return View(
+        {
+            "sku_key": np.array([item.key for item in order.items], np.uint64).view(np.int64),
+            "numbers": numbers,
+            "node_open": _node_open(network, order, ruling, channel),
+            "service_open": _service_open(network, order, ruling),
+            "service_penalty": (
+                _NONE[1] if ruling.service_penalty is None else np.append(ruling.service_penalty, 0)
+            ),
+            "node_penalty": _NONE[1] if ruling.node_penalty is None else ruling.node_penalty,
+            "zone": lanes.zone,
+            "distance": lanes.distance_km,
+            "stock_back": back[0],
+            "pick_back": back[1],
+            "slot_back": back[2],
+        }
+    )
+
+
+def _node_open(
+    network: Network, order: Order, ruling: Ruling, channel: ChannelFacts | None
+) -> Integers:
+    """(N,) 1 where channel, rules and request let a node ship."""
+    is_open = ruling.node_open
+    if channel is not None and channel.nodes is not None:
+        is_open = is_open & channel.nodes
+    if order.excluded_nodes:
+        is_open = is_open.copy()
+        is_open[list(order.excluded_nodes)] = 0
+    if order.is_pickup:
+        is_open = is_open & network.collects
+        if order.pickup_node is not None:
+            only = np.zeros(len(is_open), np.int64)
+            only[order.pickup_node] = 1
+            is_open = is_open & only
+    return is_open
+
+
+def _service_open(network: Network, order: Order, ruling: Ruling) -> Integers:
+    """(S,) 1 where rules and request let a service bring it."""
+    if order.is_pickup:
+        only = np.zeros(network.collect + 1, np.int64)
+        only[-1] = 1
+        return only
+    if order.excluded_services:
+        is_open = ruling.service_open.copy()
+        is_open[list(order.excluded_services)] = 0
+        return is_open
+    return ruling.service_open
+
+
+def _constants(network: Network, order: Order, ruling: Ruling, now_ms: int) -> dict[str, Integers]:
+    """What of a problem does not depend on the ledger."""
+    promised, late_cost, late_max = _lateness(network, order, now_ms)
     terms = np.zeros(TERMS, np.int64)
     terms[SPLIT_COST] = network.rules.objective.split_cost
     terms[SHIPMENTS_MAX] = order.shipments_max or limits.shipments_per_plan_max
@@ -226,165 +307,62 @@ def assemble(
     terms[LATE_COST_PER_DAY] = late_cost
     terms[DAYS_LATE_MAX] = late_max
     tariff = network.tariff(order.flags)
-    chosen_left = pick_left[level, each]
-    arrays = Arrays(
-        quantity=np.array(order.quantities, np.int64),
-        unit_weight_g=np.array([item.weight_g for item in order.items], np.int64),
-        unit_volume_cm3=np.array([item.volume_cm3 for item in order.items], np.int64),
-        carried_by=_carried_by(network, order),
-        group=_groups(order, ruling),
-        stock=stock,
-        node_open=is_open.astype(np.int64),
-        pick_capacity=chosen_left,
-        shipment_cost=network.shipment_cost[nodes],
-        unit_cost=network.unit_cost[nodes],
-        opportunity_cost=opportunity_cost,
-        distance=lanes.distance_km[nodes],
-        priority=network.priority[nodes],
-        zone=zone,
-        service_open=can.astype(np.int64),
-        service_cost=service_cost,
-        slots=slots,
-        ready_day=np.where(has_lane, delivery_max - DAY_BASE, 0),
-        step_g=tariff.step_g,
-        charge=tariff.charge,
-        volume_divisor=tariff.volume_divisor,
-        parcels_max=tariff.parcels_max,
-        transit_days=tariff.transit_days,
-        limit_step=tariff.limit_step,
-        limit_g=tariff.limit_g,
-        terms=terms,
-    )
-    return Assembly(
-        network=network,
-        order=order,
-        problem=Problem(tariff, arrays, View(arrays._asdict())),
-        nodes=nodes,
-        lanes=lanes,
-        positions=rows,
-        ruling=ruling,
-        pick_day=schedule.pick_day[level, nodes],
-        pick_left=chosen_left,
-        pick_known=pick_known[level, each],
-        ready_ms=ready_ms,
-        slot_known=slot_known,
-        delivery_min=delivery_min,
-        delivery_max=delivery_max,
-        now_ms=now_ms,
-        revision=state.revision,
-    )
-
-
-def _stock(
-    network: Network, state: State, order: Order, held: Held | None, channel_key: np.uint64 | int
-) -> tuple[Integers, Integers]:
-    shape = (len(network.node_names), len(order.skus))
-    stock, rows = np.empty(shape, np.int64), np.empty(shape, np.int64)
-    sku_keys = np.array([item.key for item in order.items], np.uint64)
-    read_stock(state.tables, sku_keys, network.node_keys, np.uint64(channel_key), stock, rows)
-    if held is not None:
-        for (node, sku), units in held.stock.items():
-            number = network.node_number.get(node)
-            if number is not None and sku in order.skus:
-                stock[number, order.skus.index(sku)] += units
-    return stock, rows
-
-
-def _ruling(network: Network, order: Order) -> Ruling:
-    rules = network.rules
-    return rules.on(order.facts() if rules.needs_facts else None)
-
-
-def _candidates(
-    stock: Integers, node_open: NDArray[np.bool_], lanes: Lanes, everywhere: bool
-) -> Integers:
-    """Nodes with something of the order, the nearest where there are too many; never none."""
-    nodes = np.arange(len(stock))
-    if not everywhere:
-        useful = np.flatnonzero(stock.any(axis=1) & node_open)
-        if len(useful):
-            nodes = useful
-    most = limits.nodes_per_order_max
-    if len(nodes) > most:
-        near = np.argsort(lanes.distance_km[nodes], kind="stable")[:most]
-        nodes = np.sort(nodes[near])
-    return nodes
-
-
-def _level(pick_left: Integers, pick_day: Integers, units: int) -> Integers:
-    """(K,) the first day on which a node can pick the whole order; else that with the most left."""
-    level: Integers = np.zeros(pick_left.shape[1], np.int64)
-    if (pick_left[0] >= units).all():
-        return level
-    left = np.where(pick_day > 0, np.minimum(pick_left, units), -1)
-    level = np.argmax(left, axis=0)  # the first of equals
-    return level
-
-
-def _take_later_pickup(
-    network: Network,
-    state: State,
-    nodes: Integers,
-    later: int,
-    full: NDArray[np.bool_],
-    ready_ms: Integers,
-    ready_day: Integers,
-    slots: Integers,
-    slot_known: Integers,
-) -> None:
-    """Where a pickup is full the parcels wait for one of a later day."""
-    schedule = network.schedule
-    keys = schedule.slot_key[later, nodes]
-    left, known = np.empty(keys.shape, np.int64), np.empty(keys.shape, np.int64)
-    defaults = network.slot_default[nodes]
-    read_left(state.tables, keys.ravel(), defaults.ravel(), left.ravel(), known.ravel())
-    moment = schedule.ready_ms[later, nodes]
-    full = full & (moment > ready_ms)
-    for target, source in (
-        (ready_ms, moment),
-        (ready_day, schedule.ready_day[later, nodes]),
-        (slots, left),
-        (slot_known, known),
-    ):
-        target[full] = source[full]
+    items = order.items
+    return {
+        "quantity": np.array(order.quantities, np.int64),
+        "unit_weight_g": np.array([item.weight_g for item in items], np.int64),
+        "unit_volume_cm3": np.array([item.volume_cm3 for item in items], np.int64),
+        "carried_by": _carried_by(network, order),
+        "group": _groups(order, ruling),
+        "step_g": tariff.step_g,
+        "charge": tariff.charge,
+        "volume_divisor": tariff.volume_divisor,
+        "parcels_max": tariff.parcels_max,
+        "transit_days": tariff.transit_days,
+        "limit_step": tariff.limit_step,
+        "limit_g": tariff.limit_g,
+        "terms": terms,
+    }
 
 
 def _collect_now(
     network: Network,
     nodes: Integers,
-    level: Integers,
     now_ms: int,
-    ready_ms: Integers,
-    ready_day: Integers,
+    arrays: dict[str, Integers],
+    beside: dict[str, Integers],
 ) -> None:
     """A customer may come once the parcel is ready: counted from now, not from the schedule."""
-    for place in np.flatnonzero(level == 0).tolist():
+    for place in np.flatnonzero(beside["level"] == 0).tolist():
         number = int(nodes[place])
-        ready = max(int(ready_ms[place, -1]), now_ms + int(network.processing_ms[number]))
-        ready_ms[place, -1] = ready
-        local = datetime.fromtimestamp(ready / 1000, network.times[number].zone)
-        ready_day[place, -1] = local.toordinal()
+        earliest = now_ms + int(network.processing_ms[number])
+        ready = max(int(beside["ready_ms"][place, -1]), earliest)
+        day = datetime.fromtimestamp(ready / 1000, network.times[number].zone).toordinal()
+        beside["ready_ms"][place, -1] = ready
+        beside["delivery_min"][place, -1] = beside["delivery_max"][place, -1] = day
+        arrays["ready_day"][place, -1] = day - DAY_BASE
 
 
-def _delivery(
-    network: Network,
-    now_ms: int,
-    ready_day: Integers,
-    zone: Integers,
-    has_lane: NDArray[np.bool_],
-) -> tuple[Integers, Integers]:
-    """(K, S) ordinals of the first and the promised day of delivery."""
-    base = now_ms // 86_400_000 + date(1970, 1, 1).toordinal() - 1
-    first, last = ready_day.copy(), ready_day.copy()
-    for service, calendar in enumerate(network.calendars):
-        road = road_days(calendar, base)
-        if road is None:
-            has_lane[:, service] = False
-            continue
-        zones = zone[:, service]
-        first[:, service] = road.after(ready_day[:, service], network.days_min[service][zones])
-        last[:, service] = road.after(ready_day[:, service], network.days_max[service][zones])
-    return first, last
+def _given_back(network: Network, order: Order, held: Held) -> tuple[Integers, Integers, Integers]:
+    """(N, L), (D, N) and (D, N, S): what the order holds already and may take again."""
+    schedule = network.schedule
+    stock = np.zeros((len(network.node_names), len(order.skus)), np.int64)
+    pick = np.zeros(schedule.pick_day.shape, np.int64)
+    slots = np.zeros(schedule.ready_ms.shape, np.int64)
+    for (node, sku), units in held.stock.items():
+        number = network.node_number.get(node)
+        if number is not None and sku in order.skus:
+            stock[number, order.skus.index(sku)] += units
+    for (node, day), units in held.pick.items():
+        number = network.node_number.get(node)
+        if number is not None:
+            pick[schedule.pick_day[:, number] == day, number] += units
+    for (node, slot), parcels in held.slots.items():
+        number = network.node_number.get(node)
+        if number is not None:
+            key = schedule.key_of_slot(number, slot)
+            slots[:, number][schedule.slot_key[:, number] == key] += parcels
+    return stock, pick, slots
 
 
 def _lateness(network: Network, order: Order, now_ms: int) -> tuple[int, int, int]:
@@ -451,24 +429,3 @@ def _groups(order: Order, ruling: Ruling) -> Integers:
             group[line] = lines[0]
         group[np.isin(group, list(taken))] = lines[0] if lines else NO_GROUP
     return group
-
-
-def _give_back_picks(
-    network: Network, held: Held, nodes: Integers, pick_day: Integers, pick_left: Integers
-) -> None:
-    places = {network.node_names[int(number)]: place for place, number in enumerate(nodes)}
-    for (node, day), units in held.pick.items():
-        place = places.get(node)
-        if place is not None:
-            pick_left[pick_day[:, place] == day, place] += units
-
-
-def _give_back_slots(
-    network: Network, held: Held, nodes: Integers, ready_ms: Integers, slots: Integers
-) -> None:
-    for place, number in enumerate(nodes.tolist()):
-        for service in range(network.collect):
-            if ready_ms[place, service] == NEVER:
-                continue
-            slot = network.schedule.slot_of(number, service, int(ready_ms[place, service]))
-            slots[place, service] += held.slots.get((network.node_names[number], slot), 0)

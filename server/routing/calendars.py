@@ -45,21 +45,12 @@ class WorkCalendar:
 
 @dataclass(frozen=True, slots=True)
 class RoadDays:
-    """A carrier's working days from `base` on, to step over them without a loop."""
+    """A carrier's working days from a day on, to step over them without a loop."""
 
-    base: int
-    """Ordinal of the first day."""
     passed: NDArray[np.int64]
     """(DAYS_AHEAD,) working days up to and with each day."""
     working: NDArray[np.int64]
-    """Ordinals of the working days, in order; the last one again and again after it."""
-
-    def after(self, day: NDArray[np.int64], steps: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The day `steps` working days after each `day` (ordinals)."""
-        at = np.clip(day - self.base, 0, DAYS_AHEAD - 1)
-        place = self.passed[at] + steps - 1
-        found = self.working[np.clip(place, 0, len(self.working) - 1)]
-        return np.where(steps == 0, day, found)
+    """Ordinals of the working days, in order."""
 
 
 @lru_cache(maxsize=1024)
@@ -69,4 +60,4 @@ def road_days(calendar: WorkCalendar, base: int) -> RoadDays | None:
     works = np.array([calendar.works(first + _DAY * ahead) for ahead in range(DAYS_AHEAD)])
     if not works.any():
         return None
-    return RoadDays(base, np.cumsum(works, dtype=np.int64), np.flatnonzero(works) + base)
+    return RoadDays(np.cumsum(works, dtype=np.int64), np.flatnonzero(works) + base)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from functools import cached_property
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -19,9 +20,10 @@ from engine import commands, reads
 from engine.hashing import key_of
 from engine.routing import limits
 from engine.routing.tariff import Tariff
+from engine.routing.view import View
 from engine.state import State
 from holdfast.v1 import network_service_pb2 as messages
-from server.routing.calendars import WorkCalendar
+from server.routing.calendars import DAYS_AHEAD, WorkCalendar, road_days
 from server.routing.geography import locate
 from server.routing.lanes import LaneTables, ServiceLanes
 from server.routing.rules.contradictions import refuse_contradictions
@@ -34,6 +36,8 @@ Integers = NDArray[np.int64]
 
 UNLIMITED: Final = 1 << 40
 _PPM: Final = 1_000_000
+_DAY_MS: Final = 86_400_000
+_EPOCH: Final = date(1970, 1, 1).toordinal()
 _TYPES: Final = {
     messages.NODE_TYPE_UNSPECIFIED: "WAREHOUSE",
     messages.NODE_TYPE_WAREHOUSE: "WAREHOUSE",
@@ -60,8 +64,8 @@ class ChannelFacts:
     """What routing needs of a channel."""
 
     key: int
-    nodes: NDArray[np.bool_] | None
-    """(N,) those it sells from; None: all."""
+    nodes: Integers | None
+    """(N,) 1 for those it sells from; None: all."""
     delivery_ms_max: int | None
 
 
@@ -94,8 +98,13 @@ class Network:
         self._pickups(nodes, tables)
         self._lanes(nodes, tables)
         self._tariffs: dict[frozenset[str], Tariff] = {}
-        self._rows: Integers | None = None
-        self._rows_of: State | None = None
+        self._view: View | None = None
+        self._view_of: State | None = None
+        self._road_base = 0
+        roads = (len(tables) + 1, DAYS_AHEAD)
+        self._road_runs = np.ones(len(tables) + 1, np.int64)
+        self._road_passed = np.zeros(roads, np.int64)
+        self._road_working = np.zeros(roads, np.int64)
 
     # --- Nodes -------------------------------------------------------------------------------
 
@@ -106,7 +115,7 @@ class Network:
         self.is_store = np.array(
             [node.type == messages.NODE_TYPE_STORE for node in nodes], np.bool_
         )
-        self.collects = np.array([node.pickup for node in nodes], np.bool_)
+        self.collects = np.array([node.pickup for node in nodes], np.int64)
         self.priority = np.array([node.priority for node in nodes], np.int64)
         self.reliability_ppm = np.array(
             [node.reliability_ppm if node.HasField("reliability_ppm") else _PPM for node in nodes],
@@ -161,15 +170,57 @@ class Network:
         self.shipment_cost = np.array(shipment, np.int64)
         self.unit_cost = np.array(unit, np.int64)
 
-    def node_rows(self, state: State) -> Integers:
-        """(N,) rows of the nodes' names in the ledger, which has a name for every document."""
-        if self._rows is None or self._rows_of is not state:
-            self._rows_of = state
-            self._rows = np.array(
-                [max(0, reads.find_name(state, commands.NODE, name)) for name in self.node_names],
-                np.int64,
+    def view(self, state: State) -> View:
+        """What the kernels need of it, on this state."""
+        if self._view is None or self._view_of is not state:
+            self._view_of = state
+            schedule = self.schedule
+            self._view = View(
+                {
+                    "node_key": self.node_keys.view(np.int64),
+                    "node_row": self._node_rows(state),
+                    "shipment_cost": self.shipment_cost,
+                    "unit_cost": self.unit_cost,
+                    "priority": self.priority,
+                    "reliability_ppm": self.reliability_ppm,
+                    "pick_default": self.pick_default,
+                    "pick_day": schedule.pick_day,
+                    "pick_key": schedule.pick_key.view(np.int64),
+                    "ready_ms": schedule.ready_ms,
+                    "ready_day": schedule.ready_day,
+                    "slot_key": schedule.slot_key.view(np.int64),
+                    "slot_default": self.slot_default,
+                    "has_transit": self.has_transit.astype(np.int64),
+                    "days_min": self.days_min,
+                    "days_max": self.days_max,
+                    "service_ppm": self.service_ppm,
+                    "road_runs": self._road_runs,
+                    "road_passed": self._road_passed,
+                    "road_working": self._road_working,
+                }
             )
-        return self._rows
+        return self._view
+
+    def _node_rows(self, state: State) -> Integers:
+        """(N,) rows of the nodes' names in the ledger, which has a name for every document."""
+        return np.array(
+            [max(0, reads.find_name(state, commands.NODE, name)) for name in self.node_names],
+            np.int64,
+        )
+
+    def road_base(self, now_ms: int) -> int:
+        """The day (ordinal) from which carriers' working days are counted; yesterday's, as the
+        earth is not at one day. O(services) once a day."""
+        base = now_ms // _DAY_MS + _EPOCH - 1
+        if base != self._road_base:
+            self._road_base = base
+            for service, calendar in enumerate(self.calendars):
+                road = road_days(calendar, base)
+                self._road_runs[service] = road is not None
+                if road is not None:
+                    self._road_passed[service] = road.passed
+                    self._road_working[service, : len(road.working)] = road.working
+        return base
 
     # --- Services ----------------------------------------------------------------------------
 
@@ -345,7 +396,7 @@ class Network:
                     names.update(documents.groups[group].nodes)
             mask = None
             if channel.nodes or channel.node_groups:
-                mask = np.array([node in names for node in self.node_names], np.bool_)
+                mask = np.array([node in names for node in self.node_names], np.int64)
             longest = None
             if channel.HasField("delivery_time_max"):
                 longest = channel.delivery_time_max.ToMilliseconds()

@@ -112,6 +112,13 @@ class Schedule:
         local = datetime.fromtimestamp(ready_ms / 1000, self._times[node].zone)
         return slot_name(self._services[service], local)
 
+    def key_of_slot(self, node: int, slot: str) -> np.uint64:
+        """Key of a slot at a node."""
+        key: np.uint64 = position_key(
+            np.uint64(key_of(slot.encode())), self._keys[node], SCOPE_SLOT
+        )
+        return key
+
     def _renew(
         self,
         node: int,

@@ -7,15 +7,22 @@ from functools import cache
 import numpy as np
 
 from engine import commands, tables
+from engine.hashing import key_of
 from engine.machine import apply
 from engine.routing.warmup import warm_up as warm_up_routing
 from engine.state import Capacity, State
 from engine.warmup import warm_up as warm_up_engine
 from holdfast.v1 import inventory_service_pb2 as inventory
+from holdfast.v1 import network_service_pb2 as network_messages
 from holdfast.v1 import reservation_service_pb2 as messages
 from server import ledger_metrics
 from server.application.watch import WatchHub, WatchSet
-from server.routing.positions.reading import read_left, read_stock
+from server.routing.assembly import assemble
+from server.routing.items import ItemFacts
+from server.routing.lanes import Destination
+from server.routing.network import Documents, Network
+from server.routing.orders import Order
+from server.routing.planning import Planner
 from server.routing.version import solver_version
 from server.transport import in_use, scan
 from server.transport.columns import Columns, line
@@ -96,9 +103,30 @@ def _warm_creates(state: State) -> None:
 
 
 def _warm_routing(state: State) -> None:
-    keys, numbers = state.names["key"][:1].copy(), np.zeros((1, 1), np.int64)
-    read_stock(state.tables, keys, keys, np.uint64(1), numbers, numbers.copy())
-    read_left(state.tables, keys, numbers[0], numbers[0].copy(), numbers[0].copy())
+    """Plan one small order."""
+    node = network_messages.Node(node="n", pickup=True)
+    documents = Documents(
+        nodes={"n": node}, groups={}, carriers={}, services={}, channels={}, rules={}
+    )
+    item = ItemFacts(
+        key=key_of(b"s"),
+        revision=0,
+        weight_g=500,
+        volume_cm3=1,
+        longest_mm=1,
+        value=1,
+        flags=frozenset(),
+    )
+    order = Order(
+        skus=["s"],
+        items=[item],
+        quantities=[1],
+        destination=Destination("", "", None),
+        is_pickup=True,
+    )
+    solved = Planner().solve(assemble(Network(0, documents), state, order, now_ms=1))
+    if solved.answer.costs != (0,):
+        raise RuntimeError(f"routing is not sound after its warm-up: {solved.answer}")
 
 
 if __name__ == "__main__":

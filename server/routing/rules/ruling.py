@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -30,7 +31,7 @@ class BoundRule:
     services: Mask | None
 
 
-@dataclass(slots=True)
+@dataclass
 class Ruling:
     """What the rules say of one order."""
 
@@ -44,6 +45,17 @@ class Ruling:
     ship_complete: bool = False
     hold_for_review: bool = False
     applied: list[Rule] = field(default_factory=list)
+
+    @cached_property
+    def node_open(self) -> Numbers:
+        """(N,) 1 for nodes that no rule keeps out."""
+        return (self.node_rule == NO_RULE).astype(np.int64)
+
+    @cached_property
+    def service_open(self) -> Numbers:
+        """(S,) 1 for services that no rule keeps out; the customer who collects, last, is not
+        one."""
+        return np.append(self.service_rule == NO_RULE, False).astype(np.int64)
 
 
 class BoundRules:
@@ -72,6 +84,11 @@ class BoundRules:
             np.full(len(nodes), NO_RULE, np.int64),
             np.full(len(services), NO_RULE, np.int64),
         )
+
+    @cached_property
+    def always(self) -> Ruling:
+        """What they say of every order, where they need no facts of it."""
+        return self.on(None)
 
     def rule(self, number: int) -> Rule:
         """By the number that `Ruling` gives."""
