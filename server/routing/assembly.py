@@ -106,10 +106,17 @@ class Assembly:
         """Slot of a pickup; `node` is the problem's."""
         network = self.network
         number = int(self.nodes[node])
-        moment = datetime.fromtimestamp(
-            int(self.ready_ms[node, service]) / 1000, network.times[number].zone
+        return slot_at(
+            network.service_names[service],
+            int(self.ready_ms[node, service]),
+            network.times[number].zone,
         )
-        return slot_name(network.service_names[service], moment)
+
+
+@lru_cache(maxsize=1 << 14)
+def slot_at(service: str, moment_ms: int, zone: ZoneInfo) -> str:
+    """Slot of a service's pickup at a moment."""
+    return slot_name(service, datetime.fromtimestamp(moment_ms / 1000, zone))
 
 
 @lru_cache(maxsize=1024)
@@ -221,6 +228,15 @@ _BESIDE: Final = Layout(
         "delivery_max": "NS",
     }
 )
+_ASKED: Final = Layout(
+    dict.fromkeys(
+        (
+            *("sku_key", "numbers", "node_open", "service_open", "service_penalty"),
+            *("node_penalty", "zone", "distance", "stock_back", "pick_back", "slot_back"),
+        ),
+        "",
+    )
+)
 _NONE: Final = {dimensions: np.zeros((0,) * dimensions, np.int64) for dimensions in (1, 2, 3)}
 
 
@@ -245,7 +261,8 @@ def _asked(
     back = (_NONE[2], _NONE[2], _NONE[3])
     if held is not None:
         back = _given_back(network, order, held)
-    return View(
+    _, view = _ASKED.make(
+        {},
         {
             "sku_key": np.array([item.key for item in order.items], np.uint64).view(np.int64),
             "numbers": numbers,
@@ -260,8 +277,9 @@ def _asked(
             "stock_back": back[0],
             "pick_back": back[1],
             "slot_back": back[2],
-        }
+        },
     )
+    return view
 
 
 def _node_open(
