@@ -128,6 +128,8 @@ def _fill_service(
     ready = n.ready_ms[level, node, service]
     if zone < 0 or ready == NEVER or n.has_transit[service, zone] == 0 or n.road_runs[service] == 0:
         zone = np.int64(NO_LANE)
+    if service == p.zone.shape[1] - 1 and o.service_open[service] == 0:
+        zone = np.int64(NO_LANE)  # whoever wants it brought does not collect it
     p.zone[place, service] = zone
     p.slots[place, service] = 0
     p.ready_day[place, service] = 0
