@@ -48,7 +48,7 @@ from server.routing.kernels.filling import (
 )
 from server.routing.kernels.filling import DAY_BASE as DAY
 from server.routing.lanes import Lanes
-from server.routing.layout import Layout
+from server.routing.layout import Fixed, Layout
 from server.routing.network import ChannelFacts, Network
 from server.routing.orders import Held, Order
 from server.routing.rules.ruling import Ruling
@@ -157,8 +157,10 @@ def assemble(
     if count > most:
         near = np.argsort(lanes.distance_km[nodes], kind="stable")[:most]
         nodes = np.sort(nodes[near])
-    sizes = {"N": len(nodes), "L": lines, "S": network.collect + 1}
-    arrays, view = _PROBLEM.make(sizes, _constants(network, order, ruling, now_ms))
+    sizes = {"N": len(nodes), "L": lines, "S": network.collect + 1, "T": TERMS}
+    tariff = network.tariff(order.flags)
+    arrays, view = _PROBLEM.make(sizes, tariff.fixed)
+    _fill_constants(arrays, network, order, ruling, now_ms)
     beside, beside_view = _BESIDE.make(sizes, {})
     fill(tables, facts, asked, view, beside_view, nodes, stock, rows)
     if order.is_pickup:
@@ -168,7 +170,7 @@ def assemble(
     return Assembly(
         network=network,
         order=order,
-        problem=Problem(network.tariff(order.flags), Arrays(**arrays), view),
+        problem=Problem(tariff.tariff, Arrays(**arrays), view),
         nodes=nodes,
         lanes=lanes,
         positions=beside["positions"],
@@ -187,11 +189,11 @@ def assemble(
 
 _PROBLEM: Final = Layout(
     {
-        "quantity": "",
-        "unit_weight_g": "",
-        "unit_volume_cm3": "",
-        "carried_by": "",
-        "group": "",
+        "quantity": "L",
+        "unit_weight_g": "L",
+        "unit_volume_cm3": "L",
+        "carried_by": "L",
+        "group": "L",
         "stock": "NL",
         "node_open": "N",
         "pick_capacity": "N",
@@ -212,7 +214,7 @@ _PROBLEM: Final = Layout(
         "transit_days": "",
         "limit_step": "",
         "limit_g": "",
-        "terms": "",
+        "terms": "T",
     }
 )
 _BESIDE: Final = Layout(
@@ -229,15 +231,21 @@ _BESIDE: Final = Layout(
     }
 )
 _ASKED: Final = Layout(
-    dict.fromkeys(
-        (
-            *("sku_key", "numbers", "node_open", "service_open", "service_penalty"),
-            *("node_penalty", "zone", "distance", "stock_back", "pick_back", "slot_back"),
-        ),
-        "",
-    )
+    {
+        "sku_key": "L",
+        "numbers": "M",
+        "node_open": "",
+        "service_open": "",
+        "service_penalty": "",
+        "node_penalty": "",
+        "zone": "",
+        "distance": "",
+        "stock_back": "",
+        "pick_back": "",
+        "slot_back": "",
+    }
 )
-_NONE: Final = {dimensions: np.zeros((0,) * dimensions, np.int64) for dimensions in (1, 2, 3)}
+_NONE: Final = tuple(Fixed.of(np.zeros((0,) * dimensions, np.int64)) for dimensions in (2, 2, 3))
 
 
 def _asked(
@@ -251,34 +259,41 @@ def _asked(
 ) -> View:
     """What the kernels need of an order."""
     channel = network.channels.get(order.channel) if order.channel else None
-    numbers = np.empty(NUMBERS, np.int64)
-    numbers[UNITS] = sum(order.quantities)
-    numbers[EVERYWHERE] = everywhere
-    numbers[CHANNEL] = np.uint64(0 if channel is None else channel.key).astype(np.int64)
-    numbers[FAILURE_COST] = network.rules.objective.failed_delivery_cost
-    numbers[DAY] = DAY_BASE
-    numbers[ROAD_BASE] = network.road_base(now_ms)
-    back = (_NONE[2], _NONE[2], _NONE[3])
+    back = _NONE
     if held is not None:
-        back = _given_back(network, order, held)
-    _, view = _ASKED.make(
-        {},
+        back = tuple(map(Fixed.of, _given_back(network, order, held)))
+    node_open = _node_open(network, order, ruling, channel)
+    service_open = _service_open(network, order, ruling)
+    arrays, view = _ASKED.make(
+        {"L": len(order.skus), "M": NUMBERS},
         {
-            "sku_key": np.array([item.key for item in order.items], np.uint64).view(np.int64),
-            "numbers": numbers,
-            "node_open": _node_open(network, order, ruling, channel),
-            "service_open": _service_open(network, order, ruling),
-            "service_penalty": (
-                _NONE[1] if ruling.service_penalty is None else np.append(ruling.service_penalty, 0)
+            "node_open": (
+                ruling.fixed_node_open
+                if node_open is ruling.node_open
+                else Fixed.of(np.ascontiguousarray(node_open))
             ),
-            "node_penalty": _NONE[1] if ruling.node_penalty is None else ruling.node_penalty,
-            "zone": lanes.zone,
-            "distance": lanes.distance_km,
+            "service_open": (
+                ruling.fixed_service_open
+                if service_open is ruling.service_open
+                else Fixed.of(service_open)
+            ),
+            "service_penalty": ruling.fixed_service_penalty,
+            "node_penalty": ruling.fixed_node_penalty,
+            "zone": lanes.fixed_zone,
+            "distance": lanes.fixed_distance,
             "stock_back": back[0],
             "pick_back": back[1],
             "slot_back": back[2],
         },
     )
+    arrays["sku_key"].view(np.uint64)[:] = [item.key for item in order.items]
+    numbers = arrays["numbers"]
+    numbers[UNITS] = sum(order.quantities)
+    numbers[EVERYWHERE] = everywhere
+    numbers.view(np.uint64)[CHANNEL] = 0 if channel is None else channel.key
+    numbers[FAILURE_COST] = network.rules.objective.failed_delivery_cost
+    numbers[DAY] = DAY_BASE
+    numbers[ROAD_BASE] = network.road_base(now_ms)
     return view
 
 
@@ -314,33 +329,24 @@ def _service_open(network: Network, order: Order, ruling: Ruling) -> Integers:
     return ruling.service_open
 
 
-def _constants(network: Network, order: Order, ruling: Ruling, now_ms: int) -> dict[str, Integers]:
+def _fill_constants(
+    arrays: dict[str, Integers], network: Network, order: Order, ruling: Ruling, now_ms: int
+) -> None:
     """What of a problem does not depend on the ledger."""
     promised, late_cost, late_max = _lateness(network, order, now_ms)
-    terms = np.zeros(TERMS, np.int64)
+    terms = arrays["terms"]
     terms[SPLIT_COST] = network.rules.objective.split_cost
     terms[SHIPMENTS_MAX] = order.shipments_max or limits.shipments_per_plan_max
     terms[SHIP_COMPLETE] = ruling.ship_complete or order.ship_complete or order.is_pickup
     terms[PROMISED_DAY] = promised
     terms[LATE_COST_PER_DAY] = late_cost
     terms[DAYS_LATE_MAX] = late_max
-    tariff = network.tariff(order.flags)
     items = order.items
-    return {
-        "quantity": np.array(order.quantities, np.int64),
-        "unit_weight_g": np.array([item.weight_g for item in items], np.int64),
-        "unit_volume_cm3": np.array([item.volume_cm3 for item in items], np.int64),
-        "carried_by": _carried_by(network, order),
-        "group": _groups(order, ruling),
-        "step_g": tariff.step_g,
-        "charge": tariff.charge,
-        "volume_divisor": tariff.volume_divisor,
-        "parcels_max": tariff.parcels_max,
-        "transit_days": tariff.transit_days,
-        "limit_step": tariff.limit_step,
-        "limit_g": tariff.limit_g,
-        "terms": terms,
-    }
+    arrays["quantity"][:] = order.quantities
+    arrays["unit_weight_g"][:] = [item.weight_g for item in items]
+    arrays["unit_volume_cm3"][:] = [item.volume_cm3 for item in items]
+    arrays["carried_by"][:] = _carried_by(network, order)
+    arrays["group"][:] = _groups(order, ruling)
 
 
 def _collect_now(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from engine.routing.problem import NO_LANE
 from server.routing.geography import Location, distances_km
+from server.routing.layout import Fixed
 
 Integers = NDArray[np.int64]
 
@@ -30,14 +30,15 @@ class Destination(NamedTuple):
     location: Location | None
 
 
-@dataclass(frozen=True, slots=True)
 class Lanes:
     """From every node to one destination."""
 
-    zone: Integers
-    """(N, S) zone numbers of each service, or NO_LANE."""
-    distance_km: Integers
-    """(N,)"""
+    def __init__(self, zone: Integers, distance_km: Integers) -> None:
+        """`zone`: (N, S) zone numbers of each service, or NO_LANE. `distance_km`: (N,)"""
+        self.zone = zone
+        self.distance_km = distance_km
+        self.fixed_zone = Fixed.of(zone)
+        self.fixed_distance = Fixed.of(distance_km)
 
 
 class _Lane(NamedTuple):

@@ -8,7 +8,7 @@ written from offsets.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,16 +18,35 @@ from engine.routing.view import View
 Integers = NDArray[np.int64]
 
 _BYTES: Final = 8
+_WORDS: Final = 4
 _KEPT_MAX: Final = 4096
+
+
+class Fixed(NamedTuple):
+    """An array that is there already, and its row of a view's block."""
+
+    array: Integers
+    row: tuple[int, int, int, int]
+
+    @staticmethod
+    def of(array: Integers) -> Fixed:
+        """Keep its address: asking for it takes as long as a search over ten nodes."""
+        if array.dtype != np.int64 or not array.flags.c_contiguous:
+            raise ValueError("not a contiguous array of 64-bit numbers")
+        extents = (*array.shape, 0, 0, 0)
+        address = int(array.__array_interface__["data"][0])
+        return Fixed(array, (address, extents[0], extents[1], extents[2]))
 
 
 class _Packed(View):
     """A view whose block was written by a `Layout`."""
 
-    def __init__(self, arrays: dict[str, Integers], block: Integers, kind: Any) -> None:
+    def __init__(
+        self, arrays: dict[str, Integers], block: Integers, address: int, kind: Any
+    ) -> None:
         self.arrays = arrays
         self.block = block
-        self.address = int(block.__array_interface__["data"][0])
+        self.address = address
         self._numba_type_ = kind
 
 
@@ -39,10 +58,9 @@ class Layout:
         self._known: dict[tuple[int, ...], _Plan] = {}
 
     def make(
-        self, sizes: Mapping[str, int], given: Mapping[str, Integers]
+        self, sizes: Mapping[str, int], given: Mapping[str, Fixed]
     ) -> tuple[dict[str, Integers], View]:
-        """The arrays by name, those of this layout uninitialised, and their view. The arrays that
-        are given are contiguous and of 64 bits, as those of `engine.routing` are."""
+        """The arrays by name, those of this layout uninitialised, and their view."""
         key = tuple(sizes.values())
         plan = self._known.get(key)
         if plan is None:
@@ -53,43 +71,44 @@ class Layout:
 
 
 class _Plan:
-    """A layout for arrays of certain sizes."""
+    """A layout for arrays of certain sizes. The block lies behind them, in the same memory."""
 
     def __init__(self, fields: tuple[tuple[str, str], ...], sizes: Mapping[str, int]) -> None:
         self._places: list[tuple[str, int, int, tuple[int, ...]]] = []
         self._names = [name for name, _ in fields]
-        self._given = [(row, name) for row, (name, letters) in enumerate(fields) if not letters]
-        self._own: list[int] = []
+        self._given = [name for name, letters in fields if not letters]
+        self._given_rows = [row for row, (_, letters) in enumerate(fields) if not letters]
+        self._own_rows = [row for row, (_, letters) in enumerate(fields) if letters]
         self._kind: Any = None
         at = 0
-        for row, (name, letters) in enumerate(fields):
+        for name, letters in fields:
             if letters:
                 shape = tuple(sizes[letter] for letter in letters)
                 size = int(np.prod(shape))
                 self._places.append((name, at, at + size, shape))
-                self._own.append(row)
                 at += size
         self._words = at
-        self._block = np.zeros((len(fields), 4), np.int64)
-        for row, (_, start, _, shape) in zip(self._own, self._places, strict=True):
+        self._block = np.zeros((len(fields), _WORDS), np.int64)
+        for row, (_, start, _, shape) in zip(self._own_rows, self._places, strict=True):
             self._block[row, 0] = start * _BYTES
             self._block[row, 1 : 1 + len(shape)] = shape
 
-    def make(self, given: Mapping[str, Integers]) -> tuple[dict[str, Integers], View]:
-        memory = np.empty(self._words, np.int64)
+    def make(self, given: Mapping[str, Fixed]) -> tuple[dict[str, Integers], View]:
+        memory = np.empty(self._words + self._block.size, np.int64)
         made = {
             name: memory[start:stop].reshape(shape) for name, start, stop, shape in self._places
         }
-        made.update(given)
+        for name in self._given:
+            made[name] = given[name].array
         arrays = {name: made[name] for name in self._names}
         if self._kind is None:
             view = View(arrays)
             self._kind = view._numba_type_
             return arrays, view
-        block = self._block.copy()
-        block[self._own, 0] += memory.__array_interface__["data"][0]
-        for row, name in self._given:
-            array = given[name]
-            block[row, 0] = array.__array_interface__["data"][0]
-            block[row, 1 : 1 + array.ndim] = array.shape
-        return arrays, _Packed(arrays, block, self._kind)
+        address = int(memory.__array_interface__["data"][0])
+        block = memory[self._words :].reshape(self._block.shape)
+        block[:] = self._block
+        block[self._own_rows, 0] += address
+        if self._given:
+            block[self._given_rows] = [given[name].row for name in self._given]
+        return arrays, _Packed(arrays, block, address + self._words * _BYTES, self._kind)

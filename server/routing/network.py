@@ -26,6 +26,7 @@ from holdfast.v1 import network_service_pb2 as messages
 from server.routing.calendars import DAYS_AHEAD, WorkCalendar, road_days
 from server.routing.geography import locate
 from server.routing.lanes import LaneTables, ServiceLanes
+from server.routing.layout import Fixed
 from server.routing.rules.contradictions import refuse_contradictions
 from server.routing.rules.reading import Rules, RulesRefused
 from server.routing.rules.ruling import BoundRules
@@ -35,6 +36,10 @@ from server.routing.tariffs import ServiceTable, tariff_of
 Integers = NDArray[np.int64]
 
 UNLIMITED: Final = 1 << 40
+_OF_TARIFF: Final = (
+    *("step_g", "charge", "volume_divisor", "parcels_max", "transit_days"),
+    *("limit_step", "limit_g"),
+)
 _PPM: Final = 1_000_000
 _DAY_MS: Final = 86_400_000
 _EPOCH: Final = date(1970, 1, 1).toordinal()
@@ -57,6 +62,14 @@ class Documents:
     services: Mapping[str, messages.CarrierService]
     channels: Mapping[str, messages.Channel]
     rules: Mapping[str, Rules]
+
+
+@dataclass(frozen=True, slots=True)
+class FixedTariff:
+    """A tariff, and what a problem's view needs of it."""
+
+    tariff: Tariff
+    fixed: Mapping[str, Fixed]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +110,7 @@ class Network:
         self.rules = BoundRules(self.rules_sets, *self._facts)
         self._pickups(nodes, tables)
         self._lanes(nodes, tables)
-        self._tariffs: dict[frozenset[str], Tariff] = {}
+        self._tariffs: dict[frozenset[str], FixedTariff] = {}
         self._view: View | None = None
         self._view_of: State | None = None
         self._road_base = 0
@@ -325,13 +338,15 @@ class Network:
         """Flags that make an order dearer with some service."""
         return frozenset().union(*(table.surcharge_flags for table in self.tables))
 
-    def tariff(self, flags: frozenset[str] = frozenset()) -> Tariff:
+    def tariff(self, flags: frozenset[str] = frozenset()) -> FixedTariff:
         """Rates for an order with items of these flags."""
-        counted = flags & self.surcharge_flags
+        counted = flags & self.surcharge_flags if flags else flags
         found = self._tariffs.get(counted)
         if found is None:
             price = self.rules.objective.co2e_price_per_tonne
-            found = self._tariffs[counted] = tariff_of(self.tables, counted, price)
+            tariff = tariff_of(self.tables, counted, price)
+            fixed = {name: Fixed.of(getattr(tariff, name)) for name in _OF_TARIFF}
+            found = self._tariffs[counted] = FixedTariff(tariff, fixed)
         return found
 
     # --- Pickups and lanes -------------------------------------------------------------------

@@ -14,12 +14,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from server.routing.layout import Fixed
 from server.routing.rules.reading import Objective, Rule, Rules
 
 Mask = NDArray[np.bool_]
 Numbers = NDArray[np.int64]
 
 NO_RULE: Final = -1
+_NONE: Final = Fixed.of(np.zeros(0, np.int64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,28 @@ class Ruling:
         """(S,) 1 for services that no rule keeps out; the customer who collects, last, is not
         one."""
         return np.append(self.service_rule == NO_RULE, False).astype(np.int64)
+
+    @cached_property
+    def fixed_node_open(self) -> Fixed:
+        """`node_open`, its address kept."""
+        return Fixed.of(self.node_open)
+
+    @cached_property
+    def fixed_service_open(self) -> Fixed:
+        """`service_open`, its address kept."""
+        return Fixed.of(self.service_open)
+
+    @cached_property
+    def fixed_node_penalty(self) -> Fixed:
+        """`node_penalty`, empty for none."""
+        return _NONE if self.node_penalty is None else Fixed.of(self.node_penalty)
+
+    @cached_property
+    def fixed_service_penalty(self) -> Fixed:
+        """(S,) `service_penalty`, with that of the customer who collects; empty for none."""
+        if self.service_penalty is None:
+            return _NONE
+        return Fixed.of(np.append(self.service_penalty, 0))
 
 
 class BoundRules:
