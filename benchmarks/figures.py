@@ -173,6 +173,24 @@ FIGURES = (
     Figure("proven_share_80", "routing", "of them proven optimal", 0.999, form=".4f"),
     Figure("proven_share_200", "routing", "the same over 200 nodes", 0.995, form=".4f"),
     Figure("speedup_vs_cpsat", "routing", "CP-SAT's time over ours, same orders, median", 100),
+    *(
+        Figure(
+            f"{call}_over_create_{by}",
+            "routing_calls",
+            f"{method} over CreateReservation of the same lines: {what}",
+            target,
+            form=".2f",
+            is_in_result=by == "ratio",
+        )
+        for call, method, target in (
+            ("plan", "PlanFulfillment", 0.60),
+            ("promise", "PromiseOrder", 0.45),
+        )
+        for by, what in (
+            ("ratio", "throughput"),
+            ("core_ratio", "by the server's processor time a call"),
+        )
+    ),
     Figure(
         "greedy_over_optimal_percent",
         "routing",

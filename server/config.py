@@ -221,6 +221,11 @@ class Config:
     watches_max: int = _setting(
         1_000, _whole(1, 100_000, "streams"), "streams of WatchAvailability at once"
     )
+    routing_decisions_max: int = _setting(
+        20_000,
+        _whole(1, 10_000_000, "decisions"),
+        "decisions of PromiseOrder kept to be explained and repeated, some 2 kB each",
+    )
     drain_ms_max: int = _setting(
         8_000,
         _whole(0, 600_000, "milliseconds"),

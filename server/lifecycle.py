@@ -209,6 +209,7 @@ class Server:
             reflection=config.reflection,
             channelz=config.channelz,
             log_requests=config.log_requests,
+            routing_decisions_max=config.routing_decisions_max,
         )
         try:
             made, self.port = build(

@@ -61,6 +61,16 @@ from holdfast.values.reservations import (
     SupplyPolicy,
     Take,
 )
+from holdfast.values.routing import (
+    Explanation,
+    FulfillmentPlan,
+    FulfillmentType,
+    Plans,
+    Promise,
+    RoutingLine,
+    RoutingOrder,
+    RoutingStrategy,
+)
 
 __all__ = [
     "Adjustment",
@@ -75,8 +85,11 @@ __all__ = [
     "Count",
     "DeadlineExceeded",
     "EtagMismatch",
+    "Explanation",
     "FeedChunk",
     "FillPolicy",
+    "FulfillmentPlan",
+    "FulfillmentType",
     "Health",
     "Hold",
     "HoldfastError",
@@ -92,7 +105,9 @@ __all__ = [
     "NodeType",
     "NotFound",
     "Place",
+    "Plans",
     "PositionAvailability",
+    "Promise",
     "PurchaseLimitReached",
     "Reassignment",
     "Reservation",
@@ -101,6 +116,9 @@ __all__ = [
     "ReservationState",
     "RetryPolicy",
     "ReturnDisposition",
+    "RoutingLine",
+    "RoutingOrder",
+    "RoutingStrategy",
     "ShortLine",
     "ShortfallPolicy",
     "SupplyPolicy",

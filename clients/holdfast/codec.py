@@ -12,6 +12,7 @@ enum                         a `WireEnum`; a number this version does not know: 
 Timestamp, Duration          aware `datetime`, `timedelta`; unset: None
 message                      the annotated dataclass; unset: None where the annotation allows it
 repeated                     a tuple
+map                          a dict
 ===========================  =====================================================
 
 Fields that only the dataclass has (a reservation's ``revision``) are given to `read` by name;
@@ -112,6 +113,8 @@ def _reader(kind: type[Any], descriptor: Descriptor) -> Callable[..., Any]:
 def _expression(field: FieldDescriptor, hint: Any, names: dict[str, Any]) -> str:
     """How `field` of a message ``m`` is read as what `hint` says; converters go into `names`."""
     source = f"m.{field.name}"
+    if field.message_type is not None and field.message_type.GetOptions().map_entry:
+        return f"dict({source})"
     convert = _converter(field, _item_hint(hint) if field.is_repeated else _without_none(hint))
     if convert is not None:
         names[f"convert_{field.name}"] = convert
@@ -164,6 +167,8 @@ def _writer(field: FieldDescriptor) -> Callable[[Any, Any], None]:
         if field.message_type is None:
             convert = _to_scalar(field)
             return lambda message, items: getattr(message, name).extend(map(convert, items))
+        if field.message_type.GetOptions().map_entry:
+            return lambda message, items: getattr(message, name).update(items)
 
         def put_all(message: Any, items: Any) -> None:
             for item in items:

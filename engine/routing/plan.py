@@ -10,6 +10,9 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
 
 from engine.routing.problem import (
     DAYS_LATE_MAX,
@@ -18,6 +21,9 @@ from engine.routing.problem import (
     SPLIT_COST,
     Problem,
 )
+
+_DEAR: Final = 1 << 60
+"""Above any price."""
 
 
 class Status(enum.StrEnum):
@@ -203,6 +209,36 @@ def shipment(
     )
 
 
+def _worth_pricing(problem: Problem, node: int, units: Mapping[int, int]) -> list[int]:
+    """Services of which one is the cheapest for these units: the first of the cheapest that take
+    them as one parcel, and those that would need several."""
+    a = problem.arrays
+    weight = sum(count * int(a.unit_weight_g[line]) for line, count in units.items())
+    volume = sum(count * int(a.unit_volume_cm3[line]) for line, count in units.items())
+    services = np.arange(problem.tariff.services)
+    zone = a.zone[node]
+    at = np.maximum(zone, 0)
+    divisor = a.volume_divisor
+    by_volume = -(-volume * 1000 // np.maximum(divisor, 1))
+    charged = np.where(divisor > 0, np.maximum(weight, by_volume), weight)
+    step = np.minimum(np.searchsorted(a.step_g, charged), len(a.step_g) - 1)
+    late = a.ready_day[node] + a.transit_days[services, at] - a.terms[PROMISED_DAY]
+    late = np.maximum(late, 0)
+    is_open = (zone >= 0) & (a.service_open[node] == 1) & (a.slots[node] >= 1)
+    is_open &= late <= a.terms[DAYS_LATE_MAX]
+    whole = is_open & (charged <= a.step_g[np.maximum(a.limit_step[services, at], 0)])
+    whole &= a.limit_step[services, at] >= 0
+    price = a.charge[services, at, step] + a.service_cost[node]
+    price = np.where(whole, price + late * a.terms[LATE_COST_PER_DAY], _DEAR)
+    for line in units:
+        price[(a.carried_by[line] >> services) & 1 == 0] = _DEAR
+    found = np.flatnonzero(is_open & ~whole).tolist()
+    best = int(np.argmin(price))
+    if price[best] < _DEAR:
+        found.append(best)
+    return sorted(found)
+
+
 def plan_of(problem: Problem, amounts: Mapping[int, Mapping[int, int]]) -> Plan | None:
     """The plan that ships `amounts` (units by line by node), each by its cheapest service.
 
@@ -212,7 +248,7 @@ def plan_of(problem: Problem, amounts: Mapping[int, Mapping[int, int]]) -> Plan 
     for node, units in sorted(amounts.items()):
         choices = [
             one
-            for service in range(problem.tariff.services)
+            for service in _worth_pricing(problem, node, units)
             if (one := shipment(problem, node, service, units)) is not None
         ]
         if not choices:

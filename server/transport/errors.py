@@ -72,6 +72,8 @@ class Fault(enum.Enum):
     ROUTING_RULES_NOT_FOUND = enum.auto()
     ETAG_MISMATCH = enum.auto()
     LEDGER_LIMIT_REACHED = enum.auto()
+    NO_FEASIBLE_PLAN = enum.auto()
+    PLAN_STALE = enum.auto()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -379,6 +381,10 @@ TABLE: Mapping[int | Fault, Rule] = {
     Fault.LEDGER_LIMIT_REACHED: Rule(
         _FAILED, "LEDGER_LIMIT_REACHED", "a limit of the ledger is reached", _precondition
     ),
+    Fault.NO_FEASIBLE_PLAN: Rule(
+        _FAILED, "NO_FEASIBLE_PLAN", "no plan satisfies every constraint", _precondition
+    ),
+    Fault.PLAN_STALE: Rule(_ABORTED, "PLAN_STALE", "other orders were faster: plan again", _plain),
     Fault.NOT_SUPPORTED: Rule(
         StatusCode.UNIMPLEMENTED, "FIELD_INVALID", "not supported by this server", _bad_request
     ),

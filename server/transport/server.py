@@ -22,10 +22,14 @@ from holdfast.v1 import (
     inventory_service_pb2,
     network_service_pb2,
     reservation_service_pb2,
+    routing_service_pb2,
 )
 from server.application.gateway import Gateway
 from server.application.watch import WatchHub
 from server.metrics import Metrics
+from server.routing.catalog import Catalog
+from server.routing.decision_log import DecisionLog
+from server.routing.metrics import RoutingMetrics
 from server.transport.calls import Methods
 from server.transport.channel_nodes import ChannelNodes
 from server.transport.health import SERVICE, Health
@@ -35,12 +39,15 @@ from server.transport.services.admin import AdminService, Operator
 from server.transport.services.availability import AvailabilityService
 from server.transport.services.bulk import BulkCreate
 from server.transport.services.exchange import ExchangeReservations
+from server.transport.services.explanations import ExplanationService
 from server.transport.services.ingest import IngestService
 from server.transport.services.inventory import InventoryService
 from server.transport.services.inventory_reads import InventoryReads
 from server.transport.services.network import NetworkService
 from server.transport.services.network_batches import NetworkBatches
+from server.transport.services.promises import PromiseService
 from server.transport.services.reservations import ReservationService
+from server.transport.services.routing import RoutingService
 from server.transport.services.watch import WatchService
 
 # A message's own limit, and some room for its frame.
@@ -63,6 +70,7 @@ class Listener:
     reflection: bool
     channelz: bool
     log_requests: bool
+    routing_decisions_max: int
 
 
 class CannotListen(Exception):
@@ -146,15 +154,24 @@ def _handlers(
     IngestService(view, metrics).register(inventory)
 
     network = methods("NetworkService")
-    network_service = NetworkService(view, channels)
+    catalog = Catalog()
+    network_service = NetworkService(view, channels, catalog)
     network_service.register(network)
     NetworkBatches(view, network_service, metrics).register(network)
 
+    routing = methods("RoutingService")
+    routing_metrics = RoutingMetrics()
+    metrics.add_gauges(routing_metrics.collect)
+    routing_service = RoutingService(view, catalog, routing_metrics)
+    routing_service.register(routing)
+    log = DecisionLog(listener.routing_decisions_max)
+    PromiseService(view, routing_service, routing_metrics, log).register(routing)
+    ExplanationService(view, routing_service, log).register(routing)
+
     admin = methods("AdminService")
     AdminService(view, network_service, operator).register(admin)
-    return [
-        item.generic_handler() for item in (reservations, availability, inventory, network, admin)
-    ]
+    services = (reservations, availability, inventory, network, routing, admin)
+    return [item.generic_handler() for item in services]
 
 
 def _add_reflection(server: grpc.aio.Server) -> None:
@@ -166,6 +183,7 @@ def _add_reflection(server: grpc.aio.Server) -> None:
                 (availability_service_pb2, "AvailabilityService"),
                 (inventory_service_pb2, "InventoryService"),
                 (network_service_pb2, "NetworkService"),
+                (routing_service_pb2, "RoutingService"),
                 (admin_service_pb2, "AdminService"),
             )
         ),

@@ -7,13 +7,23 @@ from functools import cache
 import numpy as np
 
 from engine import commands, tables
+from engine.hashing import key_of
 from engine.machine import apply
+from engine.routing.warmup import warm_up as warm_up_routing
 from engine.state import Capacity, State
 from engine.warmup import warm_up as warm_up_engine
 from holdfast.v1 import inventory_service_pb2 as inventory
+from holdfast.v1 import network_service_pb2 as network_messages
 from holdfast.v1 import reservation_service_pb2 as messages
 from server import ledger_metrics
 from server.application.watch import WatchHub, WatchSet
+from server.routing.assembly import assemble
+from server.routing.items import ItemFacts
+from server.routing.lanes import Destination
+from server.routing.network import Documents, Network
+from server.routing.orders import Order
+from server.routing.planning import Planner
+from server.routing.version import solver_version
 from server.transport import in_use, scan
 from server.transport.columns import Columns, line
 from server.transport.decode import Caller, decode
@@ -47,8 +57,11 @@ def _ledger() -> State:
 def warm_up() -> None:
     """Compile, or load from the cache, every kernel the server uses. Once a process."""
     warm_up_engine()
+    warm_up_routing()
+    solver_version()
     state = _ledger()
     _warm_creates(state)
+    _warm_routing(state)
     rows = np.array([0], np.int64)
     read_positions(state, rows, channel="c", need_by_ms=5, owner="o")
     keys = state.names["key"][:1]
@@ -87,6 +100,33 @@ def _warm_creates(state: State) -> None:
     many = decode(bulk.SerializeToString(), caller, 1, framed=True)
     answer = apply(state, 1, many.batch)
     encode_results(many, answer.rows, answer.details, 0)
+
+
+def _warm_routing(state: State) -> None:
+    """Plan one small order."""
+    node = network_messages.Node(node="n", pickup=True)
+    documents = Documents(
+        nodes={"n": node}, groups={}, carriers={}, services={}, channels={}, rules={}
+    )
+    item = ItemFacts(
+        key=key_of(b"s"),
+        revision=0,
+        weight_g=500,
+        volume_cm3=1,
+        longest_mm=1,
+        value=1,
+        flags=frozenset(),
+    )
+    order = Order(
+        skus=["s"],
+        items=[item],
+        quantities=[1],
+        destination=Destination("", "", None),
+        is_pickup=True,
+    )
+    solved = Planner().solve(assemble(Network(0, documents), state, order, now_ms=1))
+    if solved.answer.costs != (0,):
+        raise RuntimeError(f"routing is not sound after its warm-up: {solved.answer}")
 
 
 if __name__ == "__main__":

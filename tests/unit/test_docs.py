@@ -28,11 +28,13 @@ from holdfast.v1 import (
     inventory_service_pb2,
     network_service_pb2,
     reservation_service_pb2,
+    routing_service_pb2,
 )
 from server.application.watch import WatchHub
 from server.config import Config, flag
 from server.ledger_metrics import LedgerMetrics
 from server.metrics import Metrics
+from server.routing.metrics import RoutingMetrics
 from server.transport.errors import TABLE
 from server.verifications import Verifications
 
@@ -44,6 +46,7 @@ SERVICES = (
     inventory_service_pb2,
     network_service_pb2,
     reservation_service_pb2,
+    routing_service_pb2,
 )
 NOT_SENT = "not sent yet"
 _BUILTIN = {"process", "python"}
@@ -128,6 +131,9 @@ def exported() -> Iterator[Any]:
     )
     LedgerMetrics(gateway, WatchHub(watches_max=1), metrics)
     Verifications(gateway, metrics, interval_ms=0)
+    routing = RoutingMetrics()
+    routing.conflict("CAPACITY_EXHAUSTED")
+    metrics.add_gauges(routing.collect)
     yield from metrics.registry.collect()
 
 

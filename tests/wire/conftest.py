@@ -22,6 +22,7 @@ from holdfast.v1 import (
     network_service_pb2_grpc,
     reservation_service_pb2,
     reservation_service_pb2_grpc,
+    routing_service_pb2_grpc,
     types_pb2,
 )
 from server.config import Config
@@ -123,6 +124,7 @@ class Wire:
         self.availability = availability_service_pb2_grpc.AvailabilityServiceStub(self.channel)
         self.inventory = inventory_service_pb2_grpc.InventoryServiceStub(self.channel)
         self.network = network_service_pb2_grpc.NetworkServiceStub(self.channel)
+        self.routing = routing_service_pb2_grpc.RoutingServiceStub(self.channel)
         self.admin = admin_service_pb2_grpc.AdminServiceStub(self.channel)
 
     def _clock_from(self, not_before_ms: int) -> ManualClock:
@@ -214,3 +216,12 @@ async def empty(tmp_path: Path) -> AsyncIterator[Wire]:
     await running.start()
     yield running
     await running.stop()
+
+
+@pytest.fixture
+async def built(empty: Wire) -> Wire:
+    """The small network of `routing_network`."""
+    from tests.wire import routing_network
+
+    await routing_network.build(empty)
+    return empty

@@ -159,7 +159,7 @@ async def test_an_items_purchase_limit_is_the_ledgers(wire: Wire):
 
 async def test_rules_have_versions(empty: Wire):
     revisions = []
-    for text in ("prefer: berlin", "prefer: lyon"):
+    for text in ("objective: {split_cost: 1}", "objective: {split_cost: 2}"):
         reply = await empty.network.UpsertRoutingRules(
             messages.UpsertRoutingRulesRequest(
                 request_id=text,
@@ -170,19 +170,24 @@ async def test_rules_have_versions(empty: Wire):
     assert revisions == [1, 2]
     again = await empty.network.UpsertRoutingRules(
         messages.UpsertRoutingRulesRequest(
-            request_id="prefer: berlin",
-            routing_rules=messages.RoutingRules(routing_rules="main", yaml="prefer: berlin"),
+            request_id="objective: {split_cost: 1}",
+            routing_rules=messages.RoutingRules(
+                routing_rules="main", yaml="objective: {split_cost: 1}"
+            ),
         )
     )
     assert again.routing_rules.version == 1
     newest = await empty.network.GetRoutingRules(
         messages.GetRoutingRulesRequest(routing_rules="main")
     )
-    assert (newest.routing_rules.version, newest.routing_rules.yaml) == (2, "prefer: lyon")
+    assert (newest.routing_rules.version, newest.routing_rules.yaml) == (
+        2,
+        "objective: {split_cost: 2}",
+    )
     older = await empty.network.GetRoutingRules(
         messages.GetRoutingRulesRequest(routing_rules="main", version=1)
     )
-    assert older.routing_rules.yaml == "prefer: berlin"
+    assert older.routing_rules.yaml == "objective: {split_cost: 1}"
     error = await refused(
         empty.network.GetRoutingRules(
             messages.GetRoutingRulesRequest(routing_rules="main", version=3)

@@ -18,6 +18,7 @@ import holdfast.calls.health as health_calls
 import holdfast.calls.inventory as inventory_calls
 import holdfast.calls.network as network_calls
 import holdfast.calls.reservations as reservation_calls
+import holdfast.calls.routing as routing_calls
 import holdfast.calls.supplies as supply_calls
 from holdfast.aio.exchange import Exchange
 from holdfast.aio.failing import failure_of
@@ -166,6 +167,11 @@ class Client:
     set_channel_fence = Awaiting(capacity_calls.set_channel_fence)
     channel_fences = AwaitingPages(capacity_calls.channel_fences)
     set_purchase_limit = Awaiting(capacity_calls.set_purchase_limit)
+
+    plan_fulfillment = Awaiting(routing_calls.plan_fulfillment)
+    promise_order = Awaiting(routing_calls.promise_order)
+    replan_order = Awaiting(routing_calls.replan_order)
+    explain_plan = Awaiting(routing_calls.explain_plan)
 
     status = Awaiting(admin_calls.status)
     create_snapshot = Awaiting(admin_calls.create_snapshot)

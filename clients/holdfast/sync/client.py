@@ -16,6 +16,7 @@ import holdfast.calls.health as health_calls
 import holdfast.calls.inventory as inventory_calls
 import holdfast.calls.network as network_calls
 import holdfast.calls.reservations as reservation_calls
+import holdfast.calls.routing as routing_calls
 import holdfast.calls.supplies as supply_calls
 from holdfast.binding import Blocking, BlockingPages
 from holdfast.calls.call import Call, Method
@@ -162,6 +163,11 @@ class Client:
     set_channel_fence = Blocking(capacity_calls.set_channel_fence)
     channel_fences = BlockingPages(capacity_calls.channel_fences)
     set_purchase_limit = Blocking(capacity_calls.set_purchase_limit)
+
+    plan_fulfillment = Blocking(routing_calls.plan_fulfillment)
+    promise_order = Blocking(routing_calls.promise_order)
+    replan_order = Blocking(routing_calls.replan_order)
+    explain_plan = Blocking(routing_calls.explain_plan)
 
     status = Blocking(admin_calls.status)
     create_snapshot = Blocking(admin_calls.create_snapshot)

@@ -11,6 +11,7 @@ from typing import Any
 from zoneinfo import available_timezones
 
 from engine import limits
+from engine.routing import limits as routing
 from holdfast.v1 import network_service_pb2 as messages
 from holdfast.v1 import types_pb2
 from server.transport.validation import Checker
@@ -75,7 +76,8 @@ def _money(check: Checker, path: str, money: types_pb2.Money) -> None:
     _currency(check, f"{path}currency_code", money.currency_code)
 
 
-def _place(check: Checker, path: str, place: types_pb2.Place) -> None:
+def place(check: Checker, path: str, place: types_pb2.Place) -> None:
+    """A place on earth."""
     _country(check, f"{path}country_code", place.country_code)
     check.identifier(f"{path}postal_code", place.postal_code, "postal_code_bytes_max")
     if place.HasField("latitude"):
@@ -113,7 +115,7 @@ def node(check: Checker, path: str, resource: messages.Node) -> None:
         f"{path}type", resource.type, _NODE_TYPES, default=messages.NODE_TYPE_WAREHOUSE
     )
     check.enumerated(f"{path}status", resource.status, _NODE_STATUSES, default=0)
-    _place(check, f"{path}place.", resource.place)
+    place(check, f"{path}place.", resource.place)
     check.whole(f"{path}priority", resource.priority, "priority_max")
     _calendar(check, f"{path}calendar.", resource.calendar)
     if resource.HasField("cutoff_minute"):
@@ -235,6 +237,13 @@ def _rates(check: Checker, path: str, resource: messages.CarrierService) -> None
         if key in seen:
             check.invalid(f"{here}zone", rate.zone, "has two rates for this weight")
         seen.add(key)
+    for what, most, limit in (
+        ("zones", routing.zones_max, "zones_max"),
+        ("weights", routing.weight_steps_max, "weight_steps_max"),
+    ):
+        used = len({key[what == "weights"] for key in seen})
+        if used > most and not resource.inactive:
+            check.beyond(f"{path}rates", f"{used} {what}", limit, most)
 
 
 def _transits(check: Checker, path: str, resource: messages.CarrierService) -> None:

@@ -21,13 +21,22 @@ from engine.requests import find_request
 from engine.state import State
 from holdfast.v1 import network_service_pb2 as messages
 from server.application.piece_queue import REPORT
+from server.routing.catalog import Catalog
+from server.routing.rules.reading import RulesRefused, read_rules
 from server.transport import documents, refusals
 from server.transport.calls import Call, Methods
 from server.transport.channel_nodes import ChannelNodes
 from server.transport.codec.inventory import purchase_limit_flags
 from server.transport.codec.network import stored_form
 from server.transport.columns import Columns, line, request_key
-from server.transport.errors import Case, Fault, Refused, refusal
+from server.transport.errors import (
+    Case,
+    Fault,
+    Refused,
+    Violation,
+    refusal,
+    violations_refusal,
+)
 from server.transport.in_use import why_in_use
 from server.transport.ledger_view import LedgerView
 from server.transport.paging import Page, page_of
@@ -52,9 +61,10 @@ Handler = Callable[[Any, Call], Awaitable[Message]]
 class NetworkService:
     """Handlers of the service; the batch upserts are in `network_batches`."""
 
-    def __init__(self, view: LedgerView, channels: ChannelNodes) -> None:
+    def __init__(self, view: LedgerView, channels: ChannelNodes, catalog: Catalog) -> None:
         self._view = view
         self._channels = channels
+        self._catalog = catalog
         self._rules = RuleVersions(view)
         self._locks: WeakValueDictionary[tuple[int, str], asyncio.Lock] = WeakValueDictionary()
 
@@ -114,12 +124,17 @@ class NetworkService:
             self._rules.add_version(columns, given, call.caller.text)
         answer = await self._submit(columns, call, resource, name)
         revision = int(answer.rows["revision"][before])
-        if resource in (CHANNEL, NODE_GROUP):
-            self._channels.forget()
+        self.changed(resource, name)
         shown = self.shown(resource, given, revision)
         if resource is ROUTING_RULES:
             self._rules.complete(shown, revision)
         return reply(**{resource.field: shown, "revision": revision})
+
+    def changed(self, resource: Resource, name: str) -> None:
+        """Tell those who keep what they have read of documents."""
+        if resource in (CHANNEL, NODE_GROUP):
+            self._channels.forget()
+        self._catalog.changed(self._view.state, resource.document, name)
 
     def is_known(self, call: Call, request_id: bytes) -> bool:
         """Whether the ledger has answered this request before."""
@@ -151,6 +166,22 @@ class NetworkService:
                 raise Refused(_missing(Fault.CARRIER_NOT_FOUND, "carrier", given.carrier))
             nodes = [pickup.node for pickup in given.pickups]
             self._known(nodes, NODE, "carrier_service.pickups")
+        elif resource is ROUTING_RULES and not given.inactive:
+            self._check_rules(given)
+
+    def _check_rules(self, given: messages.RoutingRules) -> None:
+        """Raise Refused, naming the line, for rules that can not be read or kept together."""
+        network = self._catalog.network(self._view.state, self._view.gateway.documents_version)
+        try:
+            network.refuse_rules(read_rules(given.routing_rules, given.yaml))
+        except RulesRefused as fault:
+            violation = Violation(
+                field="routing_rules.yaml",
+                fault=Fault.FIELD_INVALID,
+                description=f"{given.routing_rules!r} {fault}",
+                value=f"line {fault.line}",
+            )
+            raise Refused(violations_refusal([violation])) from None
 
     def _known(self, names: Any, resource: Resource, path: str) -> None:
         state = self._view.state
@@ -356,8 +387,7 @@ class NetworkService:
                 outcome = answer.rows[0]
                 if outcome["code"] != outcomes.OK:
                     raise Refused(document_refusal(resource, name, outcome))
-                if resource in (CHANNEL, NODE_GROUP):
-                    self._channels.forget()
+                self.changed(resource, name)
                 done: Message = reply(revision=int(outcome["revision"]))
                 return done
 

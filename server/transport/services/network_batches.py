@@ -115,6 +115,8 @@ class NetworkBatches:
             if outcome["code"] != outcomes.OK:
                 name = getattr(rows[index], resource.key_field)
                 errors[index] = _row_error(index, document_refusal(resource, name, outcome))
+            else:
+                self._service.changed(resource, getattr(rows[index], resource.key_field))
         for error in errors.values():
             self._metrics.refused(
                 errors_pb2.ErrorReason.Name(error.reason).removeprefix("ERROR_REASON_")

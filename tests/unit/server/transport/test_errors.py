@@ -127,7 +127,7 @@ def test_a_quota_says_whose_it_is():
 def test_reasons_of_the_contract_that_no_row_gives_are_known():
     given = {TABLE[key].reason for key in TABLE}
     contract = {name.removeprefix("ERROR_REASON_") for name in REASONS}
-    assert contract - given == {"UNSPECIFIED", "NO_FEASIBLE_PLAN"}  # the latter is routing's
+    assert contract - given == {"UNSPECIFIED"}
 
 
 def test_short_lines_are_all_told_while_they_have_room():

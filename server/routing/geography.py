@@ -1,0 +1,61 @@
+"""Where places are: centroids of US ZIP codes, and distances on the sphere.
+
+The centroids come with the package ``zipcodes`` (42,000 ZIP codes, nothing is downloaded). For
+other countries a place has to say its latitude and longitude.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import zipcodes
+from numpy.typing import NDArray
+
+EARTH_KM = 6371.0088
+"""Mean radius (IUGG)."""
+
+_ZIP_DIGITS = 5
+
+
+class Location(NamedTuple):
+    """A point, in degrees, and its IANA time zone ("" where it is not known)."""
+
+    latitude: float
+    longitude: float
+    time_zone: str
+
+
+@lru_cache(maxsize=1 << 16)
+def locate(country_code: str, postal_code: str) -> Location | None:
+    """The centroid of a postal code; None where it is not known."""
+    digits = postal_code[:_ZIP_DIGITS]
+    if country_code not in ("", "US") or len(digits) < _ZIP_DIGITS or not digits.isdecimal():
+        return None
+    if postal_code[_ZIP_DIGITS:] and not _is_plus_four(postal_code[_ZIP_DIGITS:]):
+        return None
+    found: list[dict[str, Any]] = zipcodes.matching(digits)
+    if not found:
+        return None
+    return Location(float(found[0]["lat"]), float(found[0]["long"]), found[0]["timezone"])
+
+
+def _is_plus_four(text: str) -> bool:
+    digits = text.removeprefix("-")
+    return len(digits) == 4 and digits.isdecimal()
+
+
+def distances_km(
+    latitude: NDArray[np.float64], longitude: NDArray[np.float64], here: Location
+) -> NDArray[np.int64]:
+    """Whole kilometres on the great circle from points in degrees to `here`; 0 for NaN."""
+    north, east = np.radians(latitude), np.radians(longitude)
+    there_north, there_east = np.radians(here.latitude), np.radians(here.longitude)
+    half = (
+        np.sin((north - there_north) / 2) ** 2
+        + np.cos(north) * np.cos(there_north) * np.sin((east - there_east) / 2) ** 2
+    )
+    arc = 2 * np.arcsin(np.sqrt(np.clip(half, 0.0, 1.0)))
+    whole: NDArray[np.int64] = np.nan_to_num(np.rint(EARTH_KM * arc)).astype(np.int64)
+    return whole

@@ -1,0 +1,112 @@
+"""What routing counts: solve times, gaps, splits, costs, conflicts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+
+from engine.routing.plan import Plan, Status
+from server.metrics import Histogram
+from server.routing.planning import Solved
+
+# Upper bounds: from a look at one node to a search that was cut.
+SOLVE_SECONDS: Final = (
+    *(0.00001, 0.00002, 0.00005, 0.0001, 0.0002, 0.0005),
+    *(0.001, 0.002, 0.005, 0.01, 0.02, 0.05),
+)
+GAP_SHARES: Final = (0.0, 0.0001, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
+COSTS: Final = (250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0, 16000.0, 32000.0)
+SHIPMENTS: Final = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0)
+
+
+class RoutingMetrics:
+    """Counters of one process."""
+
+    def __init__(self) -> None:
+        self._seconds = {status: Histogram(SOLVE_SECONDS) for status in Status}
+        self._gap = Histogram(GAP_SHARES)
+        self._shipments = Histogram(SHIPMENTS)
+        self._cost = Histogram(COSTS)
+        self.conflicts: dict[str, int] = {}
+        self.replans = 0
+        self.promises = 0
+        self.decisions_kept = 0
+        self.findings = 0
+
+    def solved(self, solved: Solved) -> None:
+        """One order was planned."""
+        answer = solved.answer
+        self._seconds[answer.status].observe(solved.nanoseconds / 1e9)
+        if answer.costs:
+            self._gap.observe(answer.gap)
+
+    def promised(self, plan: Plan) -> None:
+        """A plan is held."""
+        self.promises += 1
+        self._shipments.observe(len(plan.shipments))
+        self._cost.observe(plan.cost)
+
+    def conflict(self, reason: str) -> None:
+        """Another order was faster."""
+        self.conflicts[reason] = self.conflicts.get(reason, 0) + 1
+
+    def collect(self) -> Iterable[Metric]:
+        """All families as they stand."""
+        seconds = HistogramMetricFamily(
+            "holdfast_routing_solve_seconds",
+            "Time in the solver for one order, by what its answer is.",
+            labels=["status"],
+        )
+        for status, histogram in self._seconds.items():
+            seconds.add_metric([status.value], histogram.buckets(), histogram.total)
+        yield seconds
+        for name, text, histogram in (
+            (
+                "holdfast_routing_gap_share",
+                "How far the best plan may be above the cheapest at most, as a share of it.",
+                self._gap,
+            ),
+            ("holdfast_routing_shipments", "Shipments of a promised order.", self._shipments),
+            (
+                "holdfast_routing_cost_minor_units",
+                "Cost of a promised order in minor units.",
+                self._cost,
+            ),
+        ):
+            family = HistogramMetricFamily(name, text)
+            family.add_metric([], histogram.buckets(), histogram.total)
+            yield family
+        conflicts = CounterMetricFamily(
+            "holdfast_routing_conflicts",
+            "Plans that could not be held because the ledger had moved on, by reason.",
+            None,
+            ["reason"],
+        )
+        for reason, count in sorted(self.conflicts.items()):
+            conflicts.add_metric([reason], count)
+        yield conflicts
+        yield CounterMetricFamily(
+            "holdfast_routing_promises", "Orders promised or planned anew.", self.promises
+        )
+        yield CounterMetricFamily(
+            "holdfast_routing_replans",
+            "Times an order was planned again because of a conflict.",
+            self.replans,
+        )
+        yield GaugeMetricFamily(
+            "holdfast_routing_decisions_kept",
+            "Decisions that can be explained and replayed.",
+            self.decisions_kept,
+        )
+        yield GaugeMetricFamily(
+            "holdfast_routing_network_findings",
+            "What the network's documents say that routing can not use; the log names each.",
+            self.findings,
+        )

@@ -1,0 +1,222 @@
+"""From now to the carrier: on which day a node picks, and which pickup its parcels make.
+
+For each node the next days it picks on, and for each of its services the pickup each of them
+makes. That is so until a cutoff or a pickup has passed or a day ends; then only the nodes concerned
+are worked out anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.hashing import key_of
+from engine.positions import SCOPE_CAPACITY, SCOPE_SLOT, position_key
+from server.routing.calendars import DAYS_AHEAD, WorkCalendar
+
+Integers = NDArray[np.int64]
+
+PICK_DAYS: Final = 3
+"""Days a node may pick an order on: the next where there is capacity left."""
+NEVER: Final = -1
+
+_SLOT_BYTES_MAX: Final = 64
+_DAY = timedelta(days=1)
+_FAR_MS: Final = 1 << 60
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """When a carrier calls: weekdays (none: the node's working days) and minute of the day."""
+
+    weekdays: frozenset[int]
+    minute: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeTimes:
+    """How a node works."""
+
+    zone: ZoneInfo
+    calendar: WorkCalendar
+    cutoff_minute: int | None
+    processing_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePickups:
+    """A service's calls at one node, and the days the carrier works."""
+
+    calls: tuple[Call, ...]
+    calendar: WorkCalendar
+
+
+@dataclass(frozen=True, slots=True)
+class _Day:
+    """One day a node may pick on."""
+
+    day: date
+    ready_ms: int
+
+
+class Schedule:
+    """Pick days and pickups of all nodes, as of a moment. D = PICK_DAYS, the last service is the
+    customer who collects."""
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        times: Sequence[NodeTimes],
+        services: Sequence[str],
+        pickups: Sequence[Sequence[ServicePickups | None]],
+    ) -> None:
+        """`pickups`: by service and node; None where the service does not call."""
+        nodes, columns = len(names), len(services) + 1
+        self._names = names
+        self._times = times
+        self._services = services
+        self._pickups = pickups
+        self._valid_until_ms = np.zeros(nodes, np.int64)
+        self._soonest_ms = 0
+        self._keys = np.array([key_of(name.encode()) for name in names], np.uint64)
+        self.pick_day = np.zeros((PICK_DAYS, nodes), np.int64)
+        """(D, N) ordinals of days; 0 where the node works no more."""
+        self.pick_key = np.zeros((PICK_DAYS, nodes), np.uint64)
+        """(D, N) keys of the day's capacity."""
+        self.ready_ms = np.full((PICK_DAYS, nodes, columns), NEVER, np.int64)
+        """(D, N, S) when the carrier calls, or the customer may come; NEVER."""
+        self.ready_day = np.zeros((PICK_DAYS, nodes, columns), np.int64)
+        """(D, N, S) the same as a day of the node's."""
+        self.slot_key = np.zeros((PICK_DAYS, nodes, columns), np.uint64)
+        """(D, N, S) keys of the pickup's slot; 0 without one."""
+
+    def at(self, now_ms: int) -> None:
+        """Make it so for this moment. O(nodes whose time has come)."""
+        if now_ms < self._soonest_ms:
+            return
+        due = np.flatnonzero(self._valid_until_ms <= now_ms).tolist()
+        known: dict[tuple[NodeTimes, ServicePickups], list[tuple[int, int]]] = {}
+        days: dict[NodeTimes, tuple[list[_Day], int]] = {}
+        for node in due:
+            self._renew(node, now_ms, days, known)
+        self._soonest_ms = int(self._valid_until_ms.min(initial=_FAR_MS))
+
+    def slot_of(self, node: int, service: int, ready_ms: int) -> str:
+        """Name of the slot of a pickup."""
+        local = datetime.fromtimestamp(ready_ms / 1000, self._times[node].zone)
+        return slot_name(self._services[service], local)
+
+    def key_of_slot(self, node: int, slot: str) -> np.uint64:
+        """Key of a slot at a node."""
+        key: np.uint64 = position_key(
+            np.uint64(key_of(slot.encode())), self._keys[node], SCOPE_SLOT
+        )
+        return key
+
+    def _renew(
+        self,
+        node: int,
+        now_ms: int,
+        days: dict[NodeTimes, tuple[list[_Day], int]],
+        known: dict[tuple[NodeTimes, ServicePickups], list[tuple[int, int]]],
+    ) -> None:
+        times = self._times[node]
+        if times not in days:
+            days[times] = _pick_days(times, now_ms)
+        picks, until_ms = days[times]
+        key = self._keys[node]
+        self.pick_day[:, node] = 0
+        self.ready_ms[:, node] = NEVER
+        for level, pick in enumerate(picks):
+            self.pick_day[level, node] = pick.day.toordinal()
+            text = pick.day.isoformat().encode()
+            self.pick_key[level, node] = position_key(np.uint64(key_of(text)), key, SCOPE_CAPACITY)
+            self.ready_ms[level, node, -1] = pick.ready_ms
+            self.ready_day[level, node, -1] = _local(pick.ready_ms, times).toordinal()
+        for service, by_node in enumerate(self._pickups):
+            called = by_node[node]
+            if called is None:
+                continue
+            if (times, called) not in known:
+                known[times, called] = [_next_call(times, called, pick) for pick in picks]
+            for level, (ready_ms, day) in enumerate(known[times, called]):
+                if ready_ms == NEVER:
+                    continue
+                self.ready_ms[level, node, service] = ready_ms
+                self.ready_day[level, node, service] = day
+                name = self.slot_of(node, service, ready_ms).encode()
+                self.slot_key[level, node, service] = position_key(
+                    np.uint64(key_of(name)), key, SCOPE_SLOT
+                )
+            if picks and picks[0].ready_ms == now_ms + times.processing_ms:
+                first = known[times, called][0][0]
+                if first != NEVER:
+                    until_ms = min(until_ms, first - times.processing_ms + 1)
+        self._valid_until_ms[node] = until_ms
+
+
+def slot_name(service: str, local: datetime) -> str:
+    """Name of a pickup's slot: the service, and when it calls in the node's time."""
+    name = f"{service}@{local:%Y-%m-%dT%H:%M}"
+    if len(name.encode()) <= _SLOT_BYTES_MAX:
+        return name
+    return f"{key_of(service.encode()):016x}@{local:%Y-%m-%dT%H:%M}"
+
+
+def _local(moment_ms: int, times: NodeTimes) -> datetime:
+    return datetime.fromtimestamp(moment_ms / 1000, times.zone)
+
+
+def _midnight_ms(day: date, times: NodeTimes) -> int:
+    return int(datetime(day.year, day.month, day.day, tzinfo=times.zone).timestamp() * 1000)
+
+
+def _minute_ms(day: date, minute: int, times: NodeTimes) -> int:
+    local = datetime(day.year, day.month, day.day, minute // 60, minute % 60, tzinfo=times.zone)
+    return int(local.timestamp() * 1000)
+
+
+def _pick_days(times: NodeTimes, now_ms: int) -> tuple[list[_Day], int]:
+    """The next days this node picks on, and until when that is so."""
+    now = _local(now_ms, times)
+    today = now.date()
+    until_ms = _midnight_ms(today + _DAY, times)
+    picks: list[_Day] = []
+    first: date | None = today
+    if times.calendar.works(today):
+        cutoff_ms = until_ms
+        if times.cutoff_minute is not None:
+            cutoff_ms = _minute_ms(today, times.cutoff_minute, times)
+        if now_ms < cutoff_ms:
+            picks.append(_Day(today, now_ms + times.processing_ms))
+            until_ms = min(until_ms, cutoff_ms)
+        first = today + _DAY
+    while first is not None and len(picks) < PICK_DAYS:
+        first = times.calendar.next_from(first)
+        if first is not None:
+            picks.append(_Day(first, _midnight_ms(first, times) + times.processing_ms))
+            first += _DAY
+    return picks, until_ms
+
+
+def _next_call(times: NodeTimes, called: ServicePickups, pick: _Day) -> tuple[int, int]:
+    """(moment, day) of the first call when the parcels are ready; NEVER where there is none."""
+    day = _local(pick.ready_ms, times).date()
+    for _ in range(DAYS_AHEAD):
+        best = _FAR_MS
+        if called.calendar.works(day) and day not in times.calendar.holidays:
+            for call in called.calls:
+                weekdays = call.weekdays or times.calendar.weekdays
+                moment = _minute_ms(day, call.minute, times)
+                if day.weekday() in weekdays and moment >= pick.ready_ms:
+                    best = min(best, moment)
+        if best < _FAR_MS:
+            return best, day.toordinal()
+        day += _DAY
+    return NEVER, 0

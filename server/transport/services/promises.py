@@ -1,0 +1,608 @@
+"""PromiseOrder and ReplanOrder: a plan and its hold in one atomic step of the ledger.
+
+A promise is one piece: the decision as a document, and the command that holds. Both are in the
+journal or neither is. A conflict (another order took the last unit) is planned again, a bounded
+number of times, under request ids of their own; the decision says which, so that a retry after a
+crash goes on where the first call stopped and never holds twice (docs/decisions/0022).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Final
+from weakref import WeakValueDictionary
+
+import numpy as np
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+from grpc import StatusCode
+from numpy.typing import NDArray
+
+from engine import commands, limits, outcomes, reads
+from engine.commands import CommandBatch
+from engine.hashing import wide_key_of
+from engine.outcomes import Outcomes
+from engine.routing.solver import Strategy
+from engine.state import State
+from holdfast.v1 import errors_pb2, types_pb2
+from holdfast.v1 import routing_service_pb2 as messages
+from server.application.piece_queue import RESERVE
+from server.routing.assembly import Assembly
+from server.routing.decision_log import DECISION, TARIFF, DecisionLog
+from server.routing.decisions import (
+    Decision,
+    Key,
+    Names,
+    pack_problem,
+    pack_tariff,
+    tariff_digest,
+)
+from server.routing.limits import replans_max
+from server.routing.metrics import RoutingMetrics
+from server.routing.orders import Held
+from server.routing.planning import Solved
+from server.routing.rules.ruling import NO_RULE
+from server.transport import refusals, render, render_plans, shortages
+from server.transport.calls import Call, Methods
+from server.transport.codec import routing as codec
+from server.transport.codec.promises import Takes, create_of, revise_of, takes_of
+from server.transport.columns import Columns, line, request_key
+from server.transport.errors import Case, Fault, Refusal, Refused, refusal
+from server.transport.ledger_view import LedgerView
+from server.transport.services.reservations import request_lines
+from server.transport.services.routing import RoutingService
+from server.transport.validation import Checker
+
+# What another order may cause between plan and hold: planned again, the next plan knows of it.
+_CONFLICTS: Final = {
+    outcomes.INSUFFICIENT_STOCK: "INSUFFICIENT_STOCK",
+    outcomes.CAPACITY_EXHAUSTED: "CAPACITY_EXHAUSTED",
+    outcomes.NODE_FROZEN: "NODE_FROZEN",
+    outcomes.ETAG_MISMATCH: "ETAG_MISMATCH",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wish:
+    """What one call asks for, the same for promises and replans."""
+
+    key: Key
+    turn: object
+    """Wishes of the same turn wait for each other."""
+    request_id: bytes
+    caller: bytes
+    order: messages.RoutingOrder
+    """With its reservation_id, given or made."""
+    strategy: Strategy
+    budget: int
+    reply: Callable[[], Any]
+    """A new reply message."""
+    command: Callable[[Takes, bytes, int, str], CommandBatch]
+    """The command that holds, given takes, request id, the reservation's etag and its id."""
+    held: Callable[[State], tuple[Held | None, int]]
+    """What the order holds already, and its etag."""
+
+
+class PromiseService:
+    """Handlers of the methods that hold."""
+
+    def __init__(
+        self,
+        view: LedgerView,
+        routing: RoutingService,
+        metrics: RoutingMetrics,
+        log: DecisionLog,
+    ) -> None:
+        self._view = view
+        self._routing = routing
+        self._metrics = metrics
+        self._log = log
+        self._locks: WeakValueDictionary[object, asyncio.Lock] = WeakValueDictionary()
+        self._tariffs: dict[int, tuple[Any, str, bytes]] = {}
+
+    def register(self, methods: Methods) -> None:
+        """Offer them."""
+        methods.unary("PromiseOrder", messages.PromiseOrderRequest, self.promise)
+        methods.unary("ReplanOrder", messages.ReplanOrderRequest, self.replan)
+
+    # --- The two methods ---------------------------------------------------------------------
+
+    async def promise(self, request: messages.PromiseOrderRequest, call: Call) -> Message:
+        """PromiseOrder."""
+        check = Checker(self._view.gateway.now_ms())
+        request_id = check.identifier("request_id", request.request_id, "request_id_bytes_max")
+        if not request.HasField("order"):
+            check.required("order")
+        codec.check_order(check, "order.", request.order)
+        ttl_ms = limits.hold_ttl_ms_default
+        if request.HasField("ttl"):
+            ttl_ms = check.milliseconds("ttl", request.ttl, "hold_ttl_ms_max", low=1)
+        strategy = codec.strategy_of(check, request.strategy)
+        budget = codec.work_budget_of(check, request.work_budget)
+        if not check.violations or not self._is_known(call, request_id):
+            check.refuse()
+        caller, order = call.caller.text, request.order
+        key = _key(caller, request_id, request)
+        turn: object = order.reservation_id or (key.request if request_id else object())
+        if not order.reservation_id:
+            order.reservation_id = _made_id(self._view.gateway.now_ms())
+
+        def create(takes: Takes, attempt_id: bytes, etag: int, reservation_id: str) -> CommandBatch:
+            return create_of(
+                takes,
+                caller=caller,
+                request_id=attempt_id,
+                reservation_id=reservation_id,
+                owner=order.owner,
+                channel=order.channel,
+                ttl_ms=ttl_ms,
+            )
+
+        return await self._in_turn(
+            _Wish(
+                key=key,
+                turn=turn,
+                request_id=request_id,
+                caller=caller,
+                order=order,
+                strategy=strategy,
+                budget=budget,
+                reply=messages.PromiseOrderResponse,
+                command=create,
+                held=lambda state: (None, 0),
+            ),
+            call,
+        )
+
+    async def replan(self, request: messages.ReplanOrderRequest, call: Call) -> Message:
+        """ReplanOrder."""
+        check = Checker(self._view.gateway.now_ms())
+        request_id = check.identifier("request_id", request.request_id, "request_id_bytes_max")
+        check.identifier(
+            "reservation_id", request.reservation_id, "reservation_id_bytes_max", required=True
+        )
+        codec.check_exclusions(check, "", request.excluded_nodes, request.excluded_carrier_services)
+        budget = codec.work_budget_of(check, request.work_budget)
+        check.refuse()
+        state = self._view.state
+        self._refresh()
+        found = self._log.latest(state, request.reservation_id)
+        if found is None:
+            raise not_promised(request.reservation_id)
+        order = messages.RoutingOrder.FromString(found[1].order)
+        order.ClearField("excluded_carrier_services")
+        order.excluded_carrier_services.extend(request.excluded_carrier_services)
+        nodes = dict.fromkeys((*order.excluded_nodes, *request.excluded_nodes))
+        del order.excluded_nodes[:]
+        order.excluded_nodes.extend(nodes)
+        caller = call.caller.text
+
+        def revise(takes: Takes, attempt_id: bytes, etag: int, reservation_id: str) -> CommandBatch:
+            return revise_of(
+                takes,
+                caller=caller,
+                request_id=attempt_id,
+                reservation_id=reservation_id,
+                etag=etag,
+            )
+
+        def held(state: State) -> tuple[Held | None, int]:
+            return self._held(state, order)
+
+        return await self._in_turn(
+            _Wish(
+                key=_key(caller, request_id, request),
+                turn=request.reservation_id,
+                request_id=request_id,
+                caller=caller,
+                order=order,
+                strategy=Strategy.EXACT,
+                budget=budget,
+                reply=messages.ReplanOrderResponse,
+                command=revise,
+                held=held,
+            ),
+            call,
+        )
+
+    def _refresh(self) -> None:
+        gateway = self._view.gateway
+        self._log.refresh(gateway.state, gateway.documents_version)
+
+    # --- One wish ----------------------------------------------------------------------------
+
+    def _is_known(self, call: Call, request_id: bytes) -> bool:
+        """Whether a decision is kept for this request: its answer stands, whatever time it is."""
+        state = self._view.state
+        self._refresh()
+        return self._log.by_request(state, request_key(call.caller.text, request_id)) is not None
+
+    async def _in_turn(self, wish: _Wish, call: Call) -> Message:
+        """Equal requests take turns, so that the second one finds what the first decided."""
+        lock = self._locks.get(wish.turn)
+        if lock is None:
+            lock = self._locks[wish.turn] = asyncio.Lock()
+        async with lock:
+            return await self._fulfil(wish, call)
+
+    async def _fulfil(self, wish: _Wish, call: Call) -> Message:
+        gateway = self._view.gateway
+        state = gateway.state
+        self._refresh()
+        attempt, name = 0, ""
+        known = self._log.by_request(state, wish.key.request)
+        if known is not None:
+            name, decision = known
+            if decision.key.fingerprint != wish.key.fingerprint:
+                raise Refused(refusal(outcomes.REQUEST_ID_REUSED))
+            wish.order.reservation_id = name.rpartition("\0")[0]
+            answer = await self._again(wish, decision, call)
+            if answer is not None:
+                return answer
+            attempt = decision.attempt + 1
+        last: Refusal | None = None
+        for number in range(attempt, attempt + replans_max + 1):
+            state = gateway.state
+            self._refresh()
+            name = name or self._log.next_name(wish.order.reservation_id)
+            reply, refused = await self._attempt(wish, name, number, call)
+            if reply is not None:
+                return reply
+            last = refused
+            self._metrics.replans += 1
+        await self._leave_open(wish, name, number, call)
+        raise Refused(_stale(wish.order.reservation_id, last))
+
+    async def _again(self, wish: _Wish, decision: Decision, call: Call) -> Message | None:
+        """The first answer once more; None where the attempt kept was a conflict."""
+        if decision.refusal:
+            raise Refused(_refusal_from(decision.refusal))
+        if not decision.command:
+            return None
+        batch = CommandBatch.from_bytes(decision.command)
+        answer = await self._submit(batch, call)
+        outcome = answer.rows[-1]
+        if int(outcome["code"]) in _CONFLICTS:
+            return None
+        if outcome["code"] != outcomes.OK:
+            raise Refused(refusals.of_outcome(outcome, answer.details))
+        return self._reply(wish, decision.reply, outcome, answer.details, decision.attempt)
+
+    async def _attempt(
+        self, wish: _Wish, name: str, number: int, call: Call
+    ) -> tuple[Message | None, Refusal | None]:
+        """(reply, None), or (None, why) where the ledger had moved on."""
+        state = self._view.state
+        network = self._routing.network()
+        order = codec.order_of(wish.order, network, self._routing.items, state)
+        held, etag = wish.held(state)
+        try:
+            solved = self._routing.solve(
+                network, order, strategy=wish.strategy, budget=wish.budget, held=held
+            )
+        except Refused as refused:
+            await self._remember_refusal(wish, name, number, refused.refusal, call)
+            raise
+        assembly, plan = solved.assembly, solved.answer.plans[0]
+        takes = takes_of(assembly, plan, wish.caller)
+        attempt_id = wish.request_id + b"\0attempt%d" % number if wish.request_id else b""
+        command = wish.command(takes, attempt_id, etag, wish.order.reservation_id)
+        reply = wish.reply()
+        reply.plan.CopyFrom(render_plans.plan_of(assembly, plan, takes.numbers))
+        reply.currency_code = network.currency
+        reply.report.CopyFrom(render_plans.report_of(solved))
+        reply.rule_outcomes.extend(render_plans.outcomes_of(assembly.ruling))
+        reply.hold_for_review = assembly.ruling.hold_for_review
+        decision = Decision(
+            key=wish.key,
+            time_ms=assembly.now_ms,
+            attempt=number,
+            revision=assembly.revision,
+            strategy=wish.strategy.value,
+            work_budget=wish.budget,
+            order=wish.order.SerializeToString(deterministic=True),
+            reply=reply.SerializeToString(deterministic=True),
+            refusal=b"",
+            command=command.to_bytes(),
+            problem=self._packed(solved),
+        )
+        batch, gone = self._with_decision(name, decision, solved, takes, command, wish.caller)
+        answer = await self._submit(batch, call)
+        self._note(name, decision, gone)
+        outcome = answer.rows[-1]
+        code = int(outcome["code"])
+        if code == outcomes.OK:
+            self._metrics.promised(plan)
+            return self._reply(wish, decision.reply, outcome, answer.details, number), None
+        found = refusals.of_outcome(
+            outcome,
+            answer.details,
+            lines=request_lines(takes.lines, takes.capacities),
+            shortages=shortages.refused(takes.lines, takes.capacities, answer.details),
+            reservation_id=wish.order.reservation_id,
+        )
+        if code not in _CONFLICTS:
+            await self._remember_refusal(wish, name, number, found, call)
+            raise Refused(found)
+        self._metrics.conflict(_CONFLICTS[code])
+        return None, found
+
+    def _reply(
+        self,
+        wish: _Wish,
+        kept: bytes,
+        outcome: np.void,
+        details: NDArray[np.void],
+        attempt: int,
+    ) -> Message:
+        reply: Any = wish.reply()
+        reply.MergeFromString(kept)
+        reply.reservation.CopyFrom(
+            render.reservation(
+                outcome,
+                details,
+                self._view.names,
+                reservation_id=wish.order.reservation_id,
+                owner=wish.order.owner,
+                channel=wish.order.channel,
+            )
+        )
+        reply.replans = attempt
+        reply.revision = int(outcome["revision"])
+        made: Message = reply
+        return made
+
+    async def _submit(self, batch: CommandBatch, call: Call) -> Outcomes:
+        return await self._view.gateway.submit(
+            batch, remaining_s=call.remaining_s(), priority=RESERVE
+        )
+
+    # --- Decisions as documents --------------------------------------------------------------
+
+    def _packed(self, solved: Solved) -> bytes:
+        digest, _ = self._tariff(solved.assembly)
+        return pack_problem(solved.assembly.problem, digest, names_of(solved.assembly))
+
+    def _tariff(self, assembly: Assembly) -> tuple[str, bytes]:
+        """Digest and bytes of the tariff; worked out once each."""
+        tariff = assembly.problem.tariff
+        known = self._tariffs.get(id(tariff))
+        if known is None or known[0] is not tariff:
+            packed = pack_tariff(tariff)
+            if len(self._tariffs) >= 64:
+                self._tariffs.clear()
+            known = self._tariffs[id(tariff)] = (tariff, tariff_digest(packed), packed)
+        return known[1], known[2]
+
+    def _with_decision(
+        self,
+        name: str,
+        decision: Decision,
+        solved: Solved,
+        takes: Takes,
+        command: CommandBatch,
+        caller: bytes,
+    ) -> tuple[CommandBatch, list[str]]:
+        """The piece of a promise, its command last; and the decisions that go for it."""
+        columns = takes.defaults
+        digest, packed = self._tariff(solved.assembly)
+        if (TARIFF, digest) not in self._view.state.documents:
+            _put(columns, TARIFF, digest, packed, caller)
+        gone = self._log.beyond(0 if name in self._log else 1)
+        for old in gone:
+            _delete(columns, old, caller)
+        _put(columns, DECISION, name, decision.to_bytes(), caller)
+        return CommandBatch.join([columns.batch(), command]), gone
+
+    def _note(self, name: str, decision: Decision, gone: list[str]) -> None:
+        for old in gone:
+            self._log.removed(old)
+        self._log.added(name, decision.key.request, bool(decision.reply))
+        self._metrics.decisions_kept = len(self._log)
+
+    async def _remember_refusal(
+        self, wish: _Wish, name: str, attempt: int, refused: Refusal, call: Call
+    ) -> None:
+        """A refusal is an answer too: the same request gets it again."""
+        await self._replace(
+            wish, name, attempt, refused.status.SerializeToString(deterministic=True), call
+        )
+
+    async def _leave_open(self, wish: _Wish, name: str, attempt: int, call: Call) -> None:
+        """Nothing is decided: the same request goes on with the next attempt."""
+        await self._replace(wish, name, attempt, b"", call)
+
+    async def _replace(
+        self, wish: _Wish, name: str, attempt: int, status: bytes, call: Call
+    ) -> None:
+        """Put a decision without a plan in place of an attempt that failed."""
+        columns = Columns()
+        if not wish.request_id:
+            if name in self._log:
+                _delete(columns, name, wish.caller)
+                await self._submit(columns.batch(), call)
+                self._log.removed(name)
+            return
+        decision = Decision(
+            key=wish.key,
+            time_ms=self._view.gateway.now_ms(),
+            attempt=attempt,
+            revision=self._view.state.revision,
+            strategy=wish.strategy.value,
+            work_budget=wish.budget,
+            order=wish.order.SerializeToString(deterministic=True),
+            reply=b"",
+            refusal=status,
+            command=b"",
+            problem=b"",
+        )
+        gone = self._log.beyond(0 if name in self._log else 1)
+        for old in gone:
+            _delete(columns, old, wish.caller)
+        _put(columns, DECISION, name, decision.to_bytes(), wish.caller)
+        await self._submit(columns.batch(), call)
+        self._note(name, decision, gone)
+
+    # --- What a promised order holds ---------------------------------------------------------
+
+    def _held(self, state: State, order: messages.RoutingOrder) -> tuple[Held, int]:
+        """Its open units, which may be used again; the order's lines are cut to them."""
+        row = reads.reservation_row(state, order.reservation_id)
+        if row < 0:
+            raise not_promised(order.reservation_id)
+        shown, takes = reads.reservation_outcome(state, row)
+        standing = int(shown["state"][0])
+        if standing not in (outcomes.HELD, outcomes.CONFIRMED):
+            raise Refused(
+                refusals.of_outcome(
+                    _outcome(shown[0], outcomes.STATE_TRANSITION_NOT_ALLOWED),
+                    takes[:0],
+                    reservation_id=order.reservation_id,
+                )
+            )
+        made = render.reservation(
+            shown[0],
+            takes,
+            self._view.names,
+            reservation_id=order.reservation_id,
+            owner=order.owner,
+            channel=order.channel,
+        )
+        stock: dict[tuple[str, str], int] = {}
+        left: dict[str, int] = {}
+        for one in made.lines:
+            for take in one.takes:
+                key = (take.node, one.sku)
+                stock[key] = stock.get(key, 0) + take.quantity
+                left[one.sku] = left.get(one.sku, 0) + take.quantity
+        _cut(order, left)
+        return _capacities(made, stock), int(shown["etag"][0])
+
+
+def _capacities(made: types_pb2.Reservation, stock: dict[tuple[str, str], int]) -> Held:
+    pick: dict[tuple[str, int], int] = {}
+    slots: dict[tuple[str, str], int] = {}
+    for taken in made.capacity_takes:
+        if taken.WhichOneof("resource") == "node_capacity":
+            day = date.fromisoformat(taken.node_capacity.date).toordinal()
+            pick[taken.node_capacity.node, day] = taken.quantity
+        else:
+            slots[taken.carrier_slot.node, taken.carrier_slot.slot] = taken.quantity
+    return Held(stock, pick, slots)
+
+
+def _cut(order: messages.RoutingOrder, left: dict[str, int]) -> None:
+    """Only what is open."""
+    lines = [line for line in order.lines if left.get(line.sku, 0) > 0]
+    for one in lines:
+        one.quantity = left[one.sku]
+    kept = [messages.RoutingLine.FromString(one.SerializeToString()) for one in lines]
+    del order.lines[:]
+    order.lines.extend(kept)
+
+
+def names_of(assembly: Assembly) -> Names:
+    """What the numbers of an assembly's problem stand for."""
+    network, ruling = assembly.network, assembly.ruling
+    rules = network.rules
+    return Names(
+        nodes=[network.node_names[number] for number in assembly.nodes.tolist()],
+        services=[*network.service_names],
+        node_rules={
+            place: rules.rule(int(number)).name
+            for place, number in enumerate(ruling.node_rule[assembly.nodes].tolist())
+            if number != NO_RULE
+        },
+        service_rules={
+            place: rules.rule(int(number)).name
+            for place, number in enumerate(ruling.service_rule.tolist())
+            if number != NO_RULE
+        },
+    )
+
+
+def _key(caller: bytes, request_id: bytes, request: Message) -> Key:
+    body = request.SerializeToString(deterministic=True)
+    return Key(request_key(caller, request_id), wide_key_of(body))
+
+
+def _made_id(now_ms: int) -> str:
+    """A UUID version 7 (RFC 9562)."""
+    chance = int.from_bytes(os.urandom(10), "big")
+    value = (now_ms & ((1 << 48) - 1)) << 80 | chance
+    value = value & ~(0xF << 76) | 0x7 << 76
+    value = value & ~(0x3 << 62) | 0x2 << 62
+    return str(uuid.UUID(int=value))
+
+
+def _put(columns: Columns, kind: int, name: str, body: bytes, caller: bytes) -> None:
+    encoded = name.encode()
+    columns.add(
+        commands.PUT_DOCUMENT,
+        caller=caller,
+        amount=kind,
+        lines=[line(text_bytes=len(encoded))],
+        line_texts=[encoded, body],
+    )
+
+
+def _delete(columns: Columns, name: str, caller: bytes) -> None:
+    encoded = name.encode()
+    columns.add(
+        commands.DELETE_DOCUMENT,
+        caller=caller,
+        amount=DECISION,
+        lines=[line(text_bytes=len(encoded))],
+        line_texts=[encoded],
+    )
+
+
+def _outcome(row: np.void, code: int) -> np.void:
+    changed = row.copy()
+    changed["code"] = code
+    return changed
+
+
+def not_promised(reservation_id: str) -> Refused:
+    """No decision is kept about it."""
+    return Refused(
+        refusal(
+            Fault.RESERVATION_NOT_FOUND,
+            Case(
+                message=f"no decision is kept about reservation {reservation_id!r}: it was not "
+                "promised by PromiseOrder, or longer ago than routing_decisions_max",
+                metadata={"reservation_id": reservation_id},
+            ),
+        )
+    )
+
+
+def _stale(reservation_id: str, last: Refusal | None) -> Refusal:
+    why = "" if last is None else f": {last.status.message}"
+    return refusal(
+        Fault.PLAN_STALE,
+        Case(
+            subject=reservation_id,
+            message=f"planned {replans_max + 1} times, and each time others were faster{why}",
+            metadata={"reservation_id": reservation_id, "replans": str(replans_max)},
+        ),
+    )
+
+
+def _refusal_from(kept: bytes) -> Refusal:
+    status = status_pb2.Status.FromString(kept)
+    code = next(one for one in StatusCode if one.value[0] == status.code)
+    found = Refusal(code, 0, status)
+    named = _reason_of(found)
+    return Refusal(code, named, status)
+
+
+def _reason_of(found: Refusal) -> int:
+    info = error_details_pb2.ErrorInfo()
+    found.status.details[0].Unpack(info)
+    return int(errors_pb2.ErrorReason.Value(f"ERROR_REASON_{info.reason}"))

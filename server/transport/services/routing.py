@@ -1,0 +1,127 @@
+"""RoutingService: plans of one order on the state as it stands."""
+
+from __future__ import annotations
+
+from google.protobuf.message import Message
+
+from engine.routing import limits as solver
+from engine.routing.plan import Status
+from engine.routing.solver import Strategy
+from holdfast.v1 import routing_service_pb2 as messages
+from server.logs import get
+from server.routing.assembly import NothingToShip, OpportunityCosts, assemble
+from server.routing.catalog import Catalog
+from server.routing.items import Items
+from server.routing.metrics import RoutingMetrics
+from server.routing.network import Network
+from server.routing.orders import Held, Order
+from server.routing.planning import Planner, Solved
+from server.transport import render_plans
+from server.transport.calls import Call, Methods
+from server.transport.codec import routing as codec
+from server.transport.infeasible import no_plan, nothing_to_ship
+from server.transport.ledger_view import LedgerView
+from server.transport.validation import Checker
+
+_log = get("routing")
+
+
+class RoutingService:
+    """Handlers of the service's methods that hold nothing."""
+
+    def __init__(
+        self,
+        view: LedgerView,
+        catalog: Catalog,
+        metrics: RoutingMetrics,
+        opportunity: OpportunityCosts | None = None,
+    ) -> None:
+        self._view = view
+        self._catalog = catalog
+        self._metrics = metrics
+        self._opportunity = opportunity
+        self.planner = Planner()
+        self._told: Network | None = None
+
+    def register(self, methods: Methods) -> None:
+        """Offer them."""
+        methods.unary("PlanFulfillment", messages.PlanFulfillmentRequest, self.plan)
+
+    @property
+    def items(self) -> Items:
+        """What is known of items."""
+        return self._catalog.items
+
+    def network(self) -> Network:
+        """The network as of now."""
+        gateway = self._view.gateway
+        network = self._catalog.network(gateway.state, gateway.documents_version)
+        if network is not self._told:
+            self._told = network
+            self._metrics.findings = len(network.findings)
+            for finding in network.findings:
+                _log.warning("routing can not use all of the network", finding=finding)
+        return network
+
+    async def plan(self, request: messages.PlanFulfillmentRequest, call: Call) -> Message:
+        """PlanFulfillment."""
+        gateway = self._view.gateway
+        check = Checker(gateway.now_ms())
+        if not request.HasField("order"):
+            check.required("order")
+        codec.check_order(check, "order.", request.order)
+        strategy = codec.strategy_of(check, request.strategy)
+        budget = codec.work_budget_of(check, request.work_budget)
+        check.whole("max_plans", request.max_plans, "plans_max", maximum=solver.plans_max)
+        check.refuse()
+        network = self.network()
+        state = gateway.state
+        order = codec.order_of(request.order, network, self._catalog.items, state)
+        solved = self.solve(
+            network, order, strategy=strategy, plans_max=request.max_plans or 1, budget=budget
+        )
+        assembly = solved.assembly
+        reply = messages.PlanFulfillmentResponse(
+            plans=[render_plans.plan_of(assembly, plan) for plan in solved.answer.plans],
+            currency_code=network.currency,
+            report=render_plans.report_of(solved),
+            rule_outcomes=render_plans.outcomes_of(assembly.ruling),
+            hold_for_review=assembly.ruling.hold_for_review,
+            revision=assembly.revision,
+        )
+        if request.include_pareto_plans:
+            reply.pareto_plans.extend(
+                render_plans.plan_of(assembly, plan) for plan in self.planner.pareto(solved)
+            )
+        await gateway.durable()
+        return reply
+
+    def solve(
+        self,
+        network: Network,
+        order: Order,
+        *,
+        strategy: Strategy = Strategy.EXACT,
+        plans_max: int = 1,
+        budget: int = solver.work_budget,
+        held: Held | None = None,
+    ) -> Solved:
+        """An order's plans, at least one. Raises Refused where there is none."""
+        state = self._view.state
+        now_ms = self._view.gateway.now_ms()
+        try:
+            assembly = assemble(
+                network, state, order, now_ms, opportunity=self._opportunity, held=held
+            )
+        except NothingToShip as fault:
+            raise nothing_to_ship(str(fault)) from None
+        solved = self.planner.solve(
+            assembly, strategy=strategy, plans_max=plans_max, work_budget=budget
+        )
+        self._metrics.solved(solved)
+        if solved.answer.status in (Status.INFEASIBLE, Status.UNDECIDED):
+            if len(assembly.nodes) < len(network.node_names):
+                assembly = assemble(network, state, order, now_ms, held=held, everywhere=True)
+                solved = self.planner.solve(assembly, work_budget=budget)
+            raise no_plan(solved)
+        return solved

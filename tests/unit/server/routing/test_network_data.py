@@ -1,0 +1,261 @@
+"""Places, working days, schedules, lanes, kept decisions: by examples a human can check."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pytest
+
+from engine.routing.problem import NO_LANE, Problem
+from engine.routing.solver import Solver
+from engine.routing.tariff import Tariff
+from holdfast.v1 import network_service_pb2 as network
+from server.routing.calendars import WorkCalendar, road_days
+from server.routing.decision_log import DECISION, DecisionLog, name_of
+from server.routing.decisions import (
+    Decision,
+    Key,
+    Names,
+    pack_problem,
+    pack_tariff,
+    tariff_digest,
+    tariff_of,
+    unpack_problem,
+    unpack_tariff,
+)
+from server.routing.geography import Location, distances_km, locate
+from server.routing.lanes import Destination, LaneTables, ServiceLanes
+from server.routing.schedule import (
+    NEVER,
+    Call,
+    NodeTimes,
+    Schedule,
+    ServicePickups,
+    slot_name,
+)
+
+WEEK = WorkCalendar(frozenset(range(7)), frozenset())
+NEW_YORK = ZoneInfo("America/New_York")
+
+
+# --- Places -----------------------------------------------------------------------------------
+
+
+def test_a_zip_code_is_found_with_and_without_its_plus_four():
+    found = locate("US", "10001")
+    assert found is not None
+    assert (round(found.latitude, 1), round(found.longitude, 1)) == (40.7, -74.0)
+    assert found.time_zone == "America/New_York"
+    assert locate("US", "10001-1234") == found
+    for country, code in (("US", "00000"), ("US", "1000"), ("DE", "10115"), ("US", "10001-12")):
+        assert locate(country, code) is None
+
+
+def test_distances_are_those_of_the_sphere():
+    """A degree of the equator is 111.2 km; to the pole it is a quarter of a great circle."""
+    here = Location(0.0, 0.0, "")
+    found = distances_km(np.array([0.0, 0.0, 90.0]), np.array([0.0, 1.0, 50.0]), here)
+    assert found.tolist() == [0, 111, 10008]
+    assert distances_km(np.array([np.nan]), np.array([np.nan]), here).tolist() == [0]
+
+
+# --- Working days -----------------------------------------------------------------------------
+
+
+def test_a_calendar_skips_holidays_and_may_never_work():
+    """Monday to Saturday by default; 24 December 2026 is a Thursday."""
+    calendar = WorkCalendar.of([], ["2026-12-25", "2026-12-26"])
+    assert calendar.next_from(date(2026, 12, 25)) == date(2026, 12, 28)
+    assert not calendar.works(date(2026, 12, 27))
+    first = date(2026, 1, 5)
+    mondays = [(first + timedelta(days=7 * week)).isoformat() for week in range(130)]
+    never = WorkCalendar.of([1], mondays)
+    assert never.next_from(first) is None
+    assert road_days(never, first.toordinal()) is None
+
+
+def test_the_road_steps_over_days_off():
+    base = date(2026, 12, 21).toordinal()
+    road = road_days(WorkCalendar.of([], ["2026-12-25", "2026-12-26"]), base)
+    assert road is not None
+    worked = [date.fromordinal(int(day)).day for day in road.working[:6]]
+    assert worked == [21, 22, 23, 24, 28, 29]
+    assert road.passed[:8].tolist() == [1, 2, 3, 4, 4, 4, 4, 5]
+
+
+# --- Schedules --------------------------------------------------------------------------------
+
+
+def at(day: int, hour: int, minute: int = 0) -> int:
+    """A moment of December 2026 in New York, in milliseconds."""
+    return int(datetime(2026, 12, day, hour, minute, tzinfo=NEW_YORK).timestamp() * 1000)
+
+
+def schedule_of(cutoff: int | None = 14 * 60, processing_ms: int = 3_600_000) -> Schedule:
+    """One node, Monday to Friday; a carrier calls at 17:00."""
+    weekdays = WorkCalendar(frozenset(range(5)), frozenset([date(2026, 12, 25)]))
+    times = NodeTimes(NEW_YORK, weekdays, cutoff, processing_ms)
+    pickups = ServicePickups((Call(frozenset(), 17 * 60),), WEEK)
+    return Schedule(["node"], [times], ["ground"], [[pickups]])
+
+
+def days_of(schedule: Schedule) -> list[int]:
+    return [date.fromordinal(int(day)).day for day in schedule.pick_day[:, 0]]
+
+
+def test_before_the_cutoff_it_is_picked_today_and_after_it_tomorrow():
+    schedule = schedule_of()
+    schedule.at(at(21, 13, 59))
+    assert days_of(schedule) == [21, 22, 23]
+    assert schedule.ready_ms[0, 0, 0] == at(21, 17)
+    schedule.at(at(21, 14))
+    assert days_of(schedule) == [22, 23, 24]
+    assert schedule.ready_ms[0, 0, 0] == at(22, 17)
+
+
+def test_a_day_ends_and_weekends_and_holidays_are_skipped():
+    """Thursday the 24th after the cutoff: Friday is a holiday, so Monday the 28th."""
+    schedule = schedule_of()
+    schedule.at(at(24, 15))
+    assert days_of(schedule) == [28, 29, 30]
+    schedule.at(at(28, 0))
+    assert days_of(schedule)[0] == 28
+
+
+def test_what_is_ready_too_late_waits_for_the_next_call():
+    """Without a cutoff: at 16:30 an hour of work is too much for the call at 17:00."""
+    schedule = schedule_of(cutoff=None)
+    schedule.at(at(21, 15, 59))
+    assert schedule.ready_ms[0, 0, 0] == at(21, 17)
+    schedule.at(at(21, 16, 30))
+    assert days_of(schedule)[0] == 21
+    assert schedule.ready_ms[0, 0, 0] == at(22, 17)
+
+
+def test_a_carrier_that_does_not_call_is_never_ready():
+    times = NodeTimes(NEW_YORK, WEEK, None, 0)
+    schedule = Schedule(["node"], [times], ["ground"], [[None]])
+    schedule.at(at(21, 12))
+    assert schedule.ready_ms[0, 0, 0] == NEVER
+    assert schedule.ready_ms[0, 0, 1] == at(21, 12)
+
+
+def test_slots_are_named_by_service_and_moment_within_their_limit():
+    moment = datetime(2026, 12, 21, 17)
+    assert slot_name("ground", moment) == "ground@2026-12-21T17:00"
+    longest = slot_name("s" * 64, moment)
+    assert len(longest) <= 64
+    assert longest.endswith("@2026-12-21T17:00")
+
+
+# --- Lanes ------------------------------------------------------------------------------------
+
+
+def test_the_first_lane_that_matches_counts():
+    """A node in New York and one in California; lanes by prefix, distance, then the rest."""
+    lanes = [
+        network.Lane(origin_postal_prefix="10", destination_postal_prefix="100", zone="city"),
+        network.Lane(destination_postal_prefix="9", zone=""),
+        network.Lane(distance_km_max=300, zone="near"),
+        network.Lane(zone="far"),
+    ]
+    zones = {"city": 0, "near": 1, "far": 2}
+    places = [locate("US", "10001"), locate("US", "94105")]
+    latitude = np.array([place.latitude for place in places if place])
+    longitude = np.array([place.longitude for place in places if place])
+    service = ServiceLanes(lanes, zones, ["US", "US"], ["10001", "94105"], np.array([True, True]))
+    tables = LaneTables([service], latitude, longitude)
+
+    def to(code: str) -> list[int]:
+        return tables.to(Destination("US", code, locate("US", code))).zone[:, 0].tolist()
+
+    assert to("10002") == [0, 2]
+    assert to("07102") == [1, 2]
+    assert to("94110") == [NO_LANE, NO_LANE]  # an empty zone: the service does not go there
+    assert to("60601") == [2, 2]
+    unserved = ServiceLanes(lanes, zones, ["US", "US"], ["10001", "94105"], np.array([False, True]))
+    assert LaneTables([unserved], latitude, longitude).to(
+        Destination("US", "60601", locate("US", "60601"))
+    ).zone[:, 0].tolist() == [NO_LANE, 2]
+
+
+# --- Decisions --------------------------------------------------------------------------------
+
+
+def problem() -> Problem:
+    tariff = Tariff.of(step_g=[1000, 2000], rate=[[[500, 700]]], transit_days=[[1]])
+    return Problem.of(
+        tariff,
+        quantity=[1, 1],
+        unit_weight_g=[600, 600],
+        stock=[[1, 0], [0, 1], [1, 1]],
+        zone=[[0], [0], [0]],
+        shipment_cost=[10, 20, 600],
+    )
+
+
+def test_a_kept_problem_solves_to_the_same_plan():
+    asked = problem()
+    packed = pack_tariff(asked.tariff)
+    names = Names(["a", "b", "c"], ["ground"], {1: "no b"}, {})
+    kept = pack_problem(asked, tariff_digest(packed), names)
+    assert tariff_of(kept) == tariff_digest(packed)
+    again, told = unpack_problem(kept, unpack_tariff(packed))
+    assert told == names
+    first, second = Solver().solve(asked), Solver().solve(again)
+    assert first.costs == second.costs == (1030,)
+    assert first.plans == second.plans
+    for one, other in zip(asked.arrays, again.arrays, strict=True):
+        assert np.array_equal(one, other)
+
+
+def decision(number: int, *, reply: bytes = b"reply") -> Decision:
+    return Decision(
+        key=Key((number, 1), (2, 3)),
+        time_ms=number,
+        attempt=0,
+        revision=7,
+        strategy=0,
+        work_budget=40_000,
+        order=b"order",
+        reply=reply,
+        refusal=b"",
+        command=b"command",
+        problem=b"problem",
+    )
+
+
+def test_a_decision_goes_there_and_back():
+    made = decision(5)
+    assert Decision.from_bytes(made.to_bytes()) == made
+    with pytest.raises(ValueError, match="this version reads"):
+        Decision.from_bytes(b"XXXX" + made.to_bytes()[4:])
+    with pytest.raises(ValueError, match="announces"):
+        Decision.from_bytes(made.to_bytes() + b"more")
+
+
+class _State:
+    """What the log reads of a state."""
+
+    def __init__(self, decisions: dict[str, Decision]) -> None:
+        self.documents = {(DECISION, name): (one.to_bytes(), 1) for name, one in decisions.items()}
+
+
+def test_the_log_finds_by_request_and_reservation_and_lets_the_oldest_go():
+    names = [name_of("a", 0), name_of("a", 1), name_of("b", 0)]
+    kept = {names[0]: decision(1), names[1]: decision(2, reply=b""), names[2]: decision(3)}
+    state = _State(kept)
+    log = DecisionLog(most=3)
+    log.refresh(state, 0)  # type: ignore[arg-type]
+    found = log.by_request(state, (3, 1))  # type: ignore[arg-type]
+    assert found == (names[2], kept[names[2]])
+    # The second decision about a has no plan, so the first is its newest one.
+    assert log.latest(state, "a") == (names[0], kept[names[0]])  # type: ignore[arg-type]
+    assert log.next_name("a") == name_of("a", 2)
+    assert log.beyond(1) == [names[0]]
+    log.removed(names[0])
+    assert log.latest(state, "a") is None  # type: ignore[arg-type]
+    assert log.by_request(state, (1, 1)) is None  # type: ignore[arg-type]
+    assert log.beyond(1) == []
