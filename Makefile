@@ -102,7 +102,7 @@ bench-peers: setup ## The same orders through what a shop would build instead; i
 
 .PHONY: bench-routing
 bench-routing: setup ## The routing figures alone; the last line is one JSON object
-	@$(BIN)/python -m benchmarks routing $(BENCH_ARGS)
+	@$(BIN)/python -m benchmarks routing routing_waves $(BENCH_ARGS)
 
 .PHONY: test-routing
 test-routing: setup ## Routing against brute force and CP-SAT over SEEDS orders (default 20000)

@@ -33,10 +33,13 @@ BENCHMARKS = {
     "takeover": 300.0,
     "snapshot_pause": 300.0,
     "routing": 180.0,
+    "routing_waves": 600.0,
 }
 """Names, and the seconds after which one is given up."""
-BY_NAME_ONLY = ("verify", "takeover", "snapshot_pause", "routing")
+BY_NAME_ONLY = ("verify", "takeover", "snapshot_pause", "routing", "routing_waves")
 """Minutes of filling a ledger for one figure, or another target's: `make bench` leaves them out."""
+ROUTING = {"routing", "routing_waves"}
+"""What needs no server."""
 
 
 def keys_of(name: str) -> list[str]:
@@ -77,8 +80,9 @@ def _warm_up(names: Sequence[str]) -> None:
     """Compile every kernel, so that no benchmark waits for the compiler. ``make bench`` has."""
     started = time.perf_counter()
     for module, is_needed in (
-        ("server.transport.warmup", set(names) != {"routing"}),
+        ("server.transport.warmup", not set(names) <= ROUTING),
         ("engine.routing.warmup", "routing" in names),
+        ("engine.routing.waves.warmup", not ROUTING.isdisjoint(names)),
     ):
         if is_needed:
             subprocess.run([sys.executable, "-m", module], check=True)

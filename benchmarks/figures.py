@@ -179,6 +179,17 @@ FIGURES = (
         "cost of nearest-first over the optimum, percent",
         form=".1f",
     ),
+    *(
+        Figure(
+            f"wave_gap_percent_{orders}",
+            "routing_waves",
+            f"{orders:,} orders routed together in {seconds} s: cost over the bound, percent",
+            target,
+            at_most=True,
+            form=".2f",
+        )
+        for orders, seconds, target in ((100, 2, 1.0), (1000, 10, 1.5), (5000, 60, 2.0))
+    ),
 )
 
 
