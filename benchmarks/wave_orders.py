@@ -37,8 +37,14 @@ class Scarcity:
     """Share of pickups that take a fifth of the parcels of a node; others all of them."""
 
 
-def wave_of(orders: int, seed: int = 1, scarcity: Scarcity | None = None) -> Wave:
-    """A wave of so many orders."""
+def wave_of(
+    orders: int,
+    seed: int = 1,
+    scarcity: Scarcity | None = None,
+    *,
+    other_orders: bool = False,
+) -> Wave:
+    """A wave of so many orders. `other_orders`: different ones of the same kind, the same stock."""
     bounds = scarcity or Scarcity()
     random = np.random.default_rng([seed, orders])
     network = network_of(random, NODES, SERVICES)
@@ -47,11 +53,7 @@ def wave_of(orders: int, seed: int = 1, scarcity: Scarcity | None = None) -> Wav
     popularity /= popularity.sum()
     weight = np.round(np.clip(random.lognormal(5.8, 0.9, items), 20, 9000))
     volume = np.round(np.clip(random.lognormal(6.9, 0.9, items), 50, 60000))
-    baskets = []
-    for _ in range(orders):
-        lines = int(random.integers(1, 7))
-        chosen = random.choice(items, lines, replace=False, p=popularity)
-        baskets.append((chosen, random.geometric(0.7, lines)))
+    baskets = _baskets(random, orders, popularity)
     demand = np.zeros(items, np.int64)
     for chosen, quantity in baskets:
         demand[chosen] += quantity
@@ -66,6 +68,9 @@ def wave_of(orders: int, seed: int = 1, scarcity: Scarcity | None = None) -> Wav
     serves = random.random((NODES, SERVICES)) < np.where(np.arange(SERVICES) == 0, 1.0, 0.85)
     serves[:, 1] = True
     made = []
+    if other_orders:
+        random = np.random.default_rng([seed, orders, 1])
+        baskets = _baskets(random, orders, popularity)
     for chosen, quantity in baskets:
         home = network.place_km[random.integers(0, NODES)] + random.normal(0, 60, 2)
         km = np.hypot(*(network.place_km - home).T)
@@ -97,6 +102,18 @@ def wave_of(orders: int, seed: int = 1, scarcity: Scarcity | None = None) -> Wav
             )
         )
     return Wave.of(made, stock=stock, pick_capacity=picks, slots=slots)
+
+
+def _baskets(
+    random: np.random.Generator, orders: int, popularity: np.ndarray
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Items and quantities of each order."""
+    made = []
+    for _ in range(orders):
+        lines = int(random.integers(1, 7))
+        chosen = random.choice(len(popularity), lines, replace=False, p=popularity)
+        made.append((chosen, random.geometric(0.7, lines)))
+    return made
 
 
 def _stock(

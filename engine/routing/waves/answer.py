@@ -51,6 +51,9 @@ class WaveAnswer:
     chosen: Integers
     """(O,) the column of each order, `pool.NONE` for none."""
     impossible: frozenset[int]
+    due: Integers
+    """(R,) the prices of the bound, in 1/`memory.FINENESS` of a minor unit: what one more of each
+    resource would have saved, about. Orders still to come may be priced with them."""
     work_s: float
     """Counted work; the same for the same wave, seed and work budget."""
 

@@ -3,9 +3,9 @@
 Owns: `Pool`, which lays some of the columns out for the kernels of `ascent` and `ruin`.
 
 Invariants
-1. ``first[o] : first[o + 1]`` are the pool's columns of order ``o``, and ``start[c] : start[c + 1]``
-   the entries of column ``c``.
-2. ``users_start[r] : users_start[r + 1]`` name the columns that take of resource ``r``.
+1. ``first[o] : first[o + 1]`` are the pool's columns of order ``o``.
+2. ``start[c] : start[c + 1]`` are the entries of column ``c``.
+3. ``users_start[r] : users_start[r + 1]`` name the columns that take of resource ``r``.
 """
 
 from __future__ import annotations

@@ -330,5 +330,6 @@ def solve_wave(
         columns=run.columns,
         chosen=run.chosen,
         impossible=frozenset(int(one) for one in np.flatnonzero(~has_plan)),
+        due=run.pricer.due,
         work_s=run.work_s,
     )
