@@ -190,6 +190,19 @@ FIGURES = (
         )
         for orders, seconds, target in ((100, 2, 1.0), (1000, 10, 1.5), (5000, 60, 2.0))
     ),
+    Figure(
+        "season_saving_percent",
+        "routing_season",
+        "windows of 100 orders with paced prices: saving on the myopic optimum, percent",
+        form=".2f",
+    ),
+    Figure(
+        "clairvoyant_gap_closed_percent",
+        "routing_season",
+        "paced prices: part of the gap between the myopic optimum and a clairvoyant, percent",
+        60,
+        form=".0f",
+    ),
 )
 
 

@@ -61,8 +61,8 @@ class PacedPrices:
         positions: int,
         *,
         scale: int,
-        evenness_percent: int = 100,
-        caution_percent: int = 75,
+        evenness_percent: int = 400,
+        caution_percent: int = 80,
     ) -> None:
         """`scale`: what shipping from elsewhere costs more at most, about; no price goes above it.
 

@@ -108,6 +108,22 @@ class Columns:
         out.clear()
         return places
 
+    @staticmethod
+    def of(
+        order: Integers, cost: Integers, start: Integers, resource: Integers, taken: Integers
+    ) -> Columns:
+        """Columns that were found elsewhere, such as in another process."""
+        made = Columns()
+        for row, values in (
+            (made._order, order),
+            (made._cost, cost),
+            (made._start, start[1:]),
+            (made._resource, resource),
+            (made._taken, taken),
+        ):
+            row.extend(values)
+        return made
+
     def entries(self, columns: Integers) -> Entries:
         """The entries of some columns, one after another."""
         first = self.start[columns]

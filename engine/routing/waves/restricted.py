@@ -6,6 +6,7 @@ server it belongs in a process of its own, which may die.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +29,12 @@ class Restricted:
 
 
 def solve_restricted(
-    pool: Pool, chosen: Integers, *, deterministic_s: float, seconds: float, seed: int
+    pool: Pool,
+    chosen: Integers,
+    *,
+    deterministic_s: float,
+    seconds_left: Callable[[], float],
+    seed: int,
 ) -> Restricted | None:
     """The best answer found from `chosen` on; None where none was in the time."""
     from ortools.sat.python import cp_model
@@ -63,7 +69,8 @@ def solve_restricted(
     parameters.random_seed = seed & 0x7FFFFFFF
     parameters.linearization_level = 2
     parameters.max_deterministic_time = deterministic_s
-    parameters.max_time_in_seconds = seconds
+    # Making the model takes time of its own.
+    parameters.max_time_in_seconds = max(0.001, seconds_left())
     parameters.catch_sigint_signal = False
     status = solver.solve(model)
     work_s = float(solver.response_proto.deterministic_time)

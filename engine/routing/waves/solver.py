@@ -37,6 +37,9 @@ from engine.routing.waves.wave import Wave
 RESTRICTED_ORDERS_MAX: Final = 500
 """Orders up to which CP-SAT is given all columns at once."""
 
+IN_TURN: Final = "in turn"
+"""The first stage: one order after another."""
+
 # Parts of the budget by whose end a stage is over.
 _ASCENT_UNTIL = 0.30
 _EXCHANGE_UNTIL = 0.38
@@ -55,6 +58,7 @@ _FIRST_LENGTH = 0.05
 _WARMTH = 0.05
 """Of an order's average cost: how far one price moves at first, and how warm ruining starts."""
 _CHUNK = 500
+_NO_LIMIT_S = 1e6
 _WORK_S_PER_TURN = 1.5e-5
 _WORK_S_PER_NODE = 2e-6
 _WORK_S_PER_STEP = 3e-8
@@ -70,6 +74,8 @@ class Progress:
     """0 as long as nothing is known."""
     routed: int
     left_s: float
+    answer: Callable[[], WaveAnswer]
+    """What would be answered now; only while `progress` is being told."""
 
 
 Say = Callable[[Progress], None]
@@ -79,9 +85,17 @@ class _Run:
     """One wave being solved."""
 
     def __init__(
-        self, wave: Wave, budget: Budget, seed: int, work_budget: int, say: Say | None
+        self,
+        wave: Wave,
+        budget: Budget,
+        *,
+        seed: int,
+        work_budget: int,
+        gap_enough: float,
+        say: Say | None,
     ) -> None:
         self.wave, self.budget, self.say = wave, budget, say
+        self.gap_enough = gap_enough
         self.memory = Memory(wave)
         self.columns = Columns()
         self.out = Outlet(max(order.problem.lines for order in wave.orders))
@@ -95,6 +109,8 @@ class _Run:
         self.work_s = 0.0
         self.chosen = np.full(self.orders, NONE)
         self.cost = int(self.unrouted.sum())
+        self.sequential_cost = self.cost
+        self.impossible: frozenset[int] = frozenset()
         self.stage = ""
 
     # -- accounts
@@ -104,7 +120,9 @@ class _Run:
         self.budget.spend(work_s)
 
     def has(self, until: float) -> bool:
-        """Whether the budget's part that ends at `until` has not."""
+        """Whether there is reason to go on, and the budget's part that ends at `until` has not."""
+        if self.cost <= self.pricer.bound * (1.0 + self.gap_enough):
+            return False
         return self.budget.left_s() > (1.0 - until) * self.budget.total_s
 
     def offer(self, chosen: Integers) -> None:
@@ -113,13 +131,33 @@ class _Run:
         cost = int(self.columns.cost[chosen[routed]].sum() + self.unrouted[~routed].sum())
         if cost < self.cost:
             self.cost, self.chosen = cost, chosen
+            # The first one is that of the orders in turn.
+            if self.stage == IN_TURN:
+                self.sequential_cost = cost
             self.tell()
 
     def tell(self) -> None:
         if self.say is not None:
             routed = int((self.chosen != NONE).sum())
-            bound = self.pricer.bound
-            self.say(Progress(self.stage, self.cost, bound, routed, self.budget.left_s()))
+            bound, left_s = self.pricer.bound, self.budget.left_s()
+            self.say(Progress(self.stage, self.cost, bound, routed, left_s, self.answer))
+
+    def answer(self) -> WaveAnswer:
+        """The best answer so far."""
+        bound = self.pricer.bound
+        known = Status.OPTIMAL if self.cost <= bound else Status.FEASIBLE
+        return WaveAnswer(
+            wave=self.wave,
+            status=known if bound else Status.HEURISTIC,
+            cost=self.cost,
+            bound=bound,
+            sequential_cost=self.sequential_cost,
+            columns=self.columns,
+            chosen=self.chosen,
+            impossible=self.impossible,
+            due=self.pricer.due,
+            work_s=self.work_s,
+        )
 
     @property
     def kept(self) -> Integers:
@@ -260,13 +298,13 @@ class _Run:
     def restrict(self) -> None:
         """CP-SAT over all columns."""
         self.stage = "columns"
-        left = self.budget.left_s()
+        left, timeless = self.budget.left_s(), self.budget.is_deterministic
         pool = self.pool(_PER_ORDER)
         found = solve_restricted(
             pool,
             pool.of_columns(self.chosen),
             deterministic_s=max(0.01, left),
-            seconds=1e6 if self.budget.is_deterministic else max(0.01, left),
+            seconds_left=(lambda: _NO_LIMIT_S) if timeless else self.budget.left_s,
             seed=self.seed,
         )
         if found is not None:
@@ -291,20 +329,24 @@ def solve_wave(
     seed: int = 1,
     kernels_only: bool = False,
     work_budget: int = limits.work_budget,
+    gap_enough: float = 0.0,
     progress: Say | None = None,
 ) -> WaveAnswer:
     """Route a wave within `budget`; at least one order after another, whatever the budget.
 
     `kernels_only`: without OR-Tools. `work_budget`: of the search of one order, as
-    `Solver.solve` takes it. Raises nothing that the wave's own check has not raised.
+    `Solver.solve` takes it. `gap_enough`: an answer that is proven to be so near the least cost,
+    as a share of it, is returned at once.
     """
-    run = _Run(wave, budget, seed, work_budget, progress)
-    run.stage = "in turn"
+    run = _Run(
+        wave, budget, seed=seed, work_budget=work_budget, gap_enough=gap_enough, say=progress
+    )
+    run.stage = IN_TURN
     run.offer(run.in_turn(np.arange(run.orders), np.zeros_like(run.memory.due)))
-    sequential = run.cost
     run.price(run.pricer, np.zeros(len(run.memory.capacity)), 4)
     has_plan = np.zeros(run.orders, np.bool_)
     has_plan[run.columns.order] = True
+    run.impossible = frozenset(int(one) for one in np.flatnonzero(~has_plan))
     run.ascend()
     run.exchange()
     run.shake()
@@ -319,17 +361,6 @@ def solve_wave(
                     run.beside(part * run.pricer.due, 3)
         run.ruin(since, until, seed + cycle)
         since = until
-    if restricted and run.budget.left_s() > 0:
+    if restricted and run.has(1.0):
         run.restrict()
-    return WaveAnswer(
-        wave=wave,
-        status=Status.OPTIMAL if run.cost <= run.pricer.bound else Status.FEASIBLE,
-        cost=run.cost,
-        bound=run.pricer.bound,
-        sequential_cost=sequential,
-        columns=run.columns,
-        chosen=run.chosen,
-        impossible=frozenset(int(one) for one in np.flatnonzero(~has_plan)),
-        due=run.pricer.due,
-        work_s=run.work_s,
-    )
+    return run.answer()

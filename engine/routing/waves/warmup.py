@@ -14,8 +14,10 @@ WORK_S = 0.05
 BEST = 1100
 
 
-def warm_up() -> None:
+def warm_up(*, kernels_only: bool = True) -> None:
     """Route two orders that want the same unit. Raises RuntimeError where the answer is wrong.
+
+    `kernels_only`: without loading OR-Tools.
 
     The first is as cheap from either node, but comes first to the one that the second needs.
     """
@@ -36,7 +38,7 @@ def warm_up() -> None:
         for zone in ([[0], [1]], [[0], [-1]])
     ]
     wave = Wave.of(orders, stock=[[1], [1]], pick_capacity=[9, 9], slots=[[9], [9]])
-    answer = solve_wave(wave, WorkBudget(WORK_S), kernels_only=True)
+    answer = solve_wave(wave, WorkBudget(WORK_S), kernels_only=kernels_only)
     if answer.cost != BEST or not all(answer.plans):
         raise RuntimeError(f"routing waves is not sound after its warm-up: {answer.cost}")
 

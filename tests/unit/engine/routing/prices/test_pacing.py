@@ -13,7 +13,7 @@ WEEK_MS = 7 * DAY_MS
 
 
 def prices(positions: int = 2, **settings: int) -> PacedPrices:
-    made = PacedPrices(positions, **({"scale": 1000} | settings))
+    made = PacedPrices(positions, **({"scale": 1000, "evenness_percent": 100} | settings))
     made.begin(np.arange(positions), 0, WEEK_MS)
     return made
 

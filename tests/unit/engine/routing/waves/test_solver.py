@@ -102,6 +102,14 @@ def test_progress_is_told_and_never_goes_back(scarce: Wave) -> None:
     assert costs[-1] == answer.cost < answer.sequential_cost
 
 
+def test_an_answer_that_is_good_enough_is_returned_at_once(scarce: Wave) -> None:
+    whole = solve_wave(scarce, WorkBudget(0.6), kernels_only=True)
+    early = solve_wave(scarce, WorkBudget(0.6), kernels_only=True, gap_enough=0.06)
+    check(early)
+    assert whole.gap <= early.gap <= 0.06
+    assert early.work_s < whole.work_s
+
+
 def test_without_any_time_left_there_is_still_the_sequential_answer(scarce: Wave) -> None:
     now = iter(range(1000))
     answer = solve_wave(scarce, ClockBudget(1.0, lambda: float(next(now))))
