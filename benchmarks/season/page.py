@@ -72,8 +72,19 @@ def plot(seasons: Sequence[Season]) -> str:
     scale = (_WIDTH - _LEFT - _RIGHT) / (most - least)
     zero = _LEFT - least * scale
     height = _TOP + _ROW * len(seasons) * len(names) + 12 * len(names) + 40
+    told = "; ".join(
+        f"{name}: "
+        + ", ".join(
+            f"{season.setting.name} {savings[name, place].show('.2f')} %"
+            for place, season in enumerate(seasons)
+        )
+        for name in names
+    )
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" '
+        f'width="{_WIDTH}" height="{height}" role="img">',
+        "<title>What routing policies save over a season</title>",
+        f"<desc>{escape(told)}</desc>",
         f"<style>{_STYLE}</style>",
         f'<rect width="{_WIDTH}" height="{height}" fill="#ffffff"/>',
         '<text class="title" x="16" y="28">What a policy saves against each order at its '
