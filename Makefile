@@ -102,7 +102,11 @@ bench-peers: setup ## The same orders through what a shop would build instead; i
 
 .PHONY: bench-routing
 bench-routing: setup ## The routing figures alone; the last line is one JSON object
-	@$(BIN)/python -m benchmarks routing routing_calls $(BENCH_ARGS)
+	@$(BIN)/python -m benchmarks routing routing_calls routing_waves routing_season $(BENCH_ARGS)
+
+.PHONY: sim-routing
+sim-routing: setup ## Seasons of orders by every policy: table and plot of docs/routing.md (SEEDS, default 10)
+	$(BIN)/python -m benchmarks.season --seeds $(or $(SEEDS),10) --write
 
 .PHONY: test-routing
 test-routing: setup ## Routing against brute force and CP-SAT over SEEDS orders (default 20000)

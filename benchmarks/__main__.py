@@ -34,9 +34,13 @@ BENCHMARKS = {
     "snapshot_pause": 300.0,
     "routing": 180.0,
     "routing_calls": 180.0,
+    "routing_waves": 600.0,
+    "routing_season": 600.0,
 }
 """Names, and the seconds after which one is given up."""
-BY_NAME_ONLY = ("verify", "takeover", "snapshot_pause", "routing", "routing_calls")
+ROUTING = ("routing", "routing_waves", "routing_season")
+"""What needs no server."""
+BY_NAME_ONLY = ("verify", "takeover", "snapshot_pause", "routing_calls", *ROUTING)
 """Minutes of filling a ledger for one figure, or another target's: `make bench` leaves them out."""
 
 
@@ -78,8 +82,9 @@ def _warm_up(names: Sequence[str]) -> None:
     """Compile every kernel, so that no benchmark waits for the compiler. ``make bench`` has."""
     started = time.perf_counter()
     for module, is_needed in (
-        ("server.transport.warmup", set(names) != {"routing"}),
+        ("server.transport.warmup", not set(names) <= set(ROUTING)),
         ("engine.routing.warmup", "routing" in names),
+        ("engine.routing.waves.warmup", not set(names).isdisjoint(ROUTING)),
     ):
         if is_needed:
             subprocess.run([sys.executable, "-m", module], check=True)

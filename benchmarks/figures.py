@@ -197,6 +197,30 @@ FIGURES = (
         "cost of nearest-first over the optimum, percent",
         form=".1f",
     ),
+    *(
+        Figure(
+            f"wave_gap_percent_{orders}",
+            "routing_waves",
+            f"{orders:,} orders routed together in {seconds} s: cost over the bound, percent",
+            target,
+            at_most=True,
+            form=".2f",
+        )
+        for orders, seconds, target in ((100, 2, 1.0), (1000, 10, 1.5), (5000, 60, 2.0))
+    ),
+    Figure(
+        "season_saving_percent",
+        "routing_season",
+        "windows of 100 orders with paced prices: saving on the myopic optimum, percent",
+        form=".2f",
+    ),
+    Figure(
+        "clairvoyant_gap_closed_percent",
+        "routing_season",
+        "paced prices: part of the gap between the myopic optimum and a clairvoyant, percent",
+        60,
+        form=".0f",
+    ),
 )
 
 

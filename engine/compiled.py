@@ -2,8 +2,8 @@
 
 numba's cache notices a change in a function's own file but not in the files it calls into, so a
 stale kernel could outlive an upgrade. Compiled code is therefore kept under a folder named after
-a digest of the sources a kernel may call into: the engine's own, and the kernels of its folder.
-Another source, another folder.
+a digest of the sources a kernel may call into: the engine's own, and the kernels of its folder and
+of those around it. Another source, another folder.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _ENGINE = Path(__file__).parent
 def _digest_of(folder: Path) -> str:
     """Digest of the kernels that those of `folder` may call."""
     digest = hashlib.blake2b(digest_size=8)
-    own = [] if folder == _ENGINE else sorted(folder.glob("*.py"))
-    for path in sorted(_ENGINE.glob("*.py")) + own:
+    within = [one for one in (folder, *folder.parents) if _ENGINE in (one, *one.parents)]
+    for path in (path for one in reversed(within) for path in sorted(one.glob("*.py"))):
         source = path.read_bytes()
-        if path.parent == _ENGINE or b"@kernel" in source:
+        if path.parent == _ENGINE or b"engine.compiled" in source:
             digest.update(path.name.encode())
             digest.update(source)
     return digest.hexdigest()

@@ -34,3 +34,7 @@ cost_max: Final = 1_000_000_000_000
 
 # Steps of some 30 ns each after which the search stops and says how far it is from proven.
 work_budget: Final = 40_000
+
+# Orders of a wave, and the places (node, item) at which they may find stock.
+orders_per_wave_max: Final = 5_000
+positions_per_wave_max: Final = 1 << 25

@@ -203,8 +203,8 @@ def room_for(
 
 
 @kernel
-def packed(p: Any, w: Any, node: Integer, service: Integer) -> Integer:
-    """Charge of all parcels of the units in `pack_count`, which it leaves as they were.
+def packed(p: Any, w: Any, node: Integer, service: Integer) -> tuple[Integer, Integer]:
+    """Charge of all parcels of the units in `pack_count`, which it leaves as they were; how many.
 
     INFEASIBLE where they are too many or a unit is too heavy. O(lines x parcels).
     """
@@ -233,11 +233,11 @@ def packed(p: Any, w: Any, node: Integer, service: Integer) -> Integer:
         unpacked = w.pack_count[line]
         w.pack_count[line] = units
         if unpacked > 0:
-            return INFEASIBLE
+            return INFEASIBLE, 0
     for parcel in range(parcels):
         charged = charged_g(w.parcel_weight[parcel], w.parcel_volume[parcel], divisor)
         total += p.charge[service, zone, step_at(p, charged)]
-    return total
+    return total, parcels
 
 
 @kernel
@@ -255,7 +255,7 @@ def cheapest(
         if step <= p.limit_step[s, zone]:
             cost = p.charge[s, zone, step]
         elif parcels_allowed(p, node, s) > 1:
-            cost = packed(p, w, node, s)
+            cost, _ = packed(p, w, node, s)
         else:
             continue
         cost += w.extra[node, s]

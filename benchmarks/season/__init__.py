@@ -1,0 +1,1 @@
+"""Seasons of orders, routed by one policy after another: ``make sim-routing``."""

@@ -1,0 +1,64 @@
+"""One order after another, each at its cheapest, a few at a time: a wave without its solver.
+
+What a server does by itself when the solver is not to be had: between two slices it can do
+something else. The answer is that of the solver's first stage, marked HEURISTIC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from engine.routing import limits
+from engine.routing.plan import Status
+from engine.routing.waves.answer import WaveAnswer
+from engine.routing.waves.columns import Columns
+from engine.routing.waves.emit import Outlet
+from engine.routing.waves.memory import Memory
+from engine.routing.waves.pool import NONE
+from engine.routing.waves.pricing import route_in_turn
+from engine.routing.waves.wave import Wave
+
+
+def route_in_slices(
+    wave: Wave, orders: int, *, work_budget: int = limits.work_budget
+) -> Iterator[WaveAnswer | None]:
+    """None after every `orders` orders, and at last the answer."""
+    memory, columns = Memory(wave), Columns()
+    out = Outlet(max(order.problem.lines for order in wave.orders))
+    unrouted = memory.rest.arrays["unrouted"]
+    count = len(wave.orders)
+    chosen = np.full(count, NONE)
+    for begin in range(0, count, orders):
+        turn = np.arange(begin, min(count, begin + orders))
+        first = 0
+        while first < len(turn):
+            first = route_in_turn(
+                memory.rest,
+                memory.source,
+                memory.seen,
+                memory.work,
+                out.view,
+                turn,
+                first,
+                work_budget,
+            )
+            places = columns.add(out)
+            places = places[columns.cost[places] < unrouted[columns.order[places]]]
+            chosen[columns.order[places]] = places
+        yield None
+    routed = chosen != NONE
+    cost = int(columns.cost[chosen[routed]].sum() + unrouted[~routed].sum())
+    yield WaveAnswer(
+        wave=wave,
+        status=Status.HEURISTIC,
+        cost=cost,
+        bound=0,
+        sequential_cost=cost,
+        columns=columns,
+        chosen=chosen,
+        impossible=frozenset(),
+        due=memory.due,
+        work_s=0.0,
+    )

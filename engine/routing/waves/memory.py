@@ -1,0 +1,127 @@
+"""A wave as the kernels see it: every order's problem by its address, what is left, what it costs.
+
+Owns: `Memory`. The kernels of one order read a problem behind one pointer (`engine.routing.view`).
+Here that pointer leads to a window: a block of addresses that a `@kernel` fills in for one order
+after another, so that a wave is walked without a step in Python. Two windows lie over each order,
+`source`, the order as it was posed, and `seen`, the same with the stock and capacity that are left
+and with prices on them.
+
+Money in `seen` counts in 1/FINENESS of a minor unit: prices on resources are seldom whole.
+
+Invariants
+1. Every array lives as long as the `Memory`, and is never reallocated.
+2. ``stock_left``, ``pick_left`` and ``slots_left`` are parts of ``left``, and the three dues of
+   ``due``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from engine.routing.problem import Arrays
+from engine.routing.tariff import NO_RATE, Integers
+from engine.routing.view import View
+from engine.routing.waves.wave import Wave
+from engine.routing.work import work_for
+
+FINENESS: Final = 16
+"""Parts of a minor unit that prices on resources count in."""
+
+PLANS_MAX: Final = 8
+"""Plans of one order that one look may yield."""
+
+_REPLACED: Final = (
+    "stock",
+    "pick_capacity",
+    "shipment_cost",
+    "unit_cost",
+    "opportunity_cost",
+    "service_cost",
+    "slots",
+    "terms",
+    "charge",
+)
+"""Fields of a problem that `seen` has of its own."""
+
+
+class Memory:
+    """Views over a wave, and the memory that its kernels work in; one caller at a time."""
+
+    def __init__(self, wave: Wave) -> None:
+        orders = [order.problem for order in wave.orders]
+        nodes = max(one.nodes for one in orders)
+        lines = max(one.lines for one in orders)
+        services = wave.tariff.services
+        self.source = _window(orders[0].arrays)
+        self.seen = _window(orders[0].arrays)
+        self._scratch = {
+            "stock": np.zeros((nodes, lines), np.int64),
+            "pick_capacity": np.zeros(nodes, np.int64),
+            "shipment_cost": np.zeros(nodes, np.int64),
+            "unit_cost": np.zeros(nodes, np.int64),
+            "opportunity_cost": np.zeros((nodes, lines), np.int64),
+            "service_cost": np.zeros((nodes, services), np.int64),
+            "slots": np.zeros((nodes, services), np.int64),
+            "terms": np.zeros_like(orders[0].arrays.terms),
+            "charge": np.where(
+                wave.tariff.charge < NO_RATE, wave.tariff.charge * FINENESS, NO_RATE
+            ),
+        }
+        assert tuple(self._scratch) == _REPLACED
+        self._work = work_for(nodes, lines, PLANS_MAX)
+        self.work = View(self._work._asdict())
+        self.capacity = wave.capacity
+        self.due = np.zeros_like(self.capacity)
+        """(R,) price of one of each resource, in 1/FINENESS of a minor unit."""
+        self.left = self.capacity.copy()
+        """(R,) what no plan has taken."""
+        self.bound = np.zeros(len(orders), np.int64)
+        """(O,) what an order costs at least at the prices, in 1/FINENESS of a minor unit."""
+        self._shared = {
+            "block": np.stack([one.view.block.ravel() for one in orders]),
+            "source_words": self.source.block.reshape(-1),
+            "seen_words": self.seen.block.reshape(-1),
+            "scratch": np.array(
+                [
+                    self._scratch[name].__array_interface__["data"][0] if name in _REPLACED else 0
+                    for name in Arrays._fields
+                ],
+                np.int64,
+            ),
+            "node_start": _starts([one.nodes for one in orders]),
+            "node": np.concatenate([order.node for order in wave.orders]),
+            "item_start": _starts([one.lines for one in orders]),
+            "item": np.concatenate([order.item for order in wave.orders]),
+            "unrouted": np.array([order.unrouted_cost for order in wave.orders], np.int64),
+            "bound": self.bound,
+        }
+        self._wave = wave
+        self.whole = self._view(self.capacity)
+        """The wave with all of its resources."""
+        self.rest = self._view(self.left)
+        """The wave with what is left of them."""
+
+    def _view(self, left: Integers) -> View:
+        return View(self._shared | self._parts("left", left) | self._parts("due", self.due))
+
+    def _parts(self, name: str, flat: Integers) -> dict[str, Integers]:
+        """A row of resources, and its three kinds as tables."""
+        nodes, items = self._wave.stock.shape
+        stock, pick = nodes * items, nodes * items + nodes
+        return {
+            name: flat,
+            f"stock_{name}": flat[:stock].reshape(nodes, items),
+            f"pick_{name}": flat[stock:pick],
+            f"slots_{name}": flat[pick:].reshape(nodes, -1),
+        }
+
+
+def _window(arrays: Any) -> View:
+    """A view whose block is filled in later; its first arrays are only there for their type."""
+    return View({name: array.copy() for name, array in arrays._asdict().items()})
+
+
+def _starts(sizes: list[int]) -> Integers:
+    return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)

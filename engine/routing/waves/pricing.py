@@ -1,0 +1,127 @@
+"""Each order by itself at the prices in hand: its best plans, and what it costs at least.
+
+By Lagrange, whatever the prices, no answer of the wave costs less than
+
+    sum over orders of min(unrouted cost, cheapest plan with the prices on what it takes)
+    - sum over resources of price x capacity
+
+A shipment of several parcels pays a pickup's price once here, which can only lower the bound.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.compiled import Integer, kernel
+from engine.routing.exact import solve
+from engine.routing.waves.emit import COLUMNS, STEPS, emit, has_room
+from engine.routing.waves.memory import FINENESS
+from engine.routing.waves.window import look
+from engine.routing.work import PLANS, ROOT_BOUND
+from engine.routing.work import STEPS as SEARCH_STEPS
+
+
+@kernel
+def price(
+    v: Any,
+    source: Any,
+    seen: Any,
+    w: Any,
+    out: Any,
+    first: Integer,
+    plans_max: Integer,
+    work_budget: Integer,
+) -> Integer:
+    """Price orders from `first` on until the outlet is full; the first order not priced.
+
+    Fills `bound`. A plan dearer than leaving the order unrouted is no column.
+    """
+    orders = len(v.unrouted)
+    for order in range(first, orders):
+        look(v, source, seen, order)
+        if not has_room(v, out, plans_max, len(source.quantity)):
+            return order
+        solve(seen, w, plans_max, work_budget)
+        out.state[STEPS] += w.state[SEARCH_STEPS]
+        unrouted = v.unrouted[order] * FINENESS
+        v.bound[order] = min(unrouted, w.state[ROOT_BOUND])
+        for plan in range(w.state[PLANS]):
+            if w.plan_cost[plan] < unrouted or plan == 0:
+                emit(v, source, seen, w, out, order, plan)
+    return orders
+
+
+@kernel
+def take(v: Any, out: Any, column: Integer, sign: Integer) -> None:
+    """Take what a column takes from what is left; a `sign` of -1 gives it back."""
+    for at in range(out.start[column], out.start[column + 1]):
+        v.left[out.resource[at]] -= sign * out.taken[at]
+
+
+@kernel
+def route_in_turn(
+    v: Any,
+    source: Any,
+    seen: Any,
+    w: Any,
+    out: Any,
+    turn: Any,
+    first: Integer,
+    work_budget: Integer,
+) -> Integer:
+    """Give one order after another its best plan of what is left; the first turn not taken.
+
+    `turn`: (O,) orders in the order they are routed. A plan that costs as much as leaving the
+    order unrouted is written, but takes nothing.
+    """
+    for at in range(first, len(turn)):
+        order = turn[at]
+        look(v, source, seen, order)
+        if not has_room(v, out, 1, len(source.quantity)):
+            return at
+        solve(seen, w, 1, work_budget)
+        out.state[STEPS] += w.state[SEARCH_STEPS]
+        if w.state[PLANS] > 0:
+            column = out.state[COLUMNS]
+            emit(v, source, seen, w, out, order, 0)
+            if out.cost[column] < v.unrouted[order]:
+                take(v, out, column, 1)
+    return len(turn)
+
+
+@kernel
+def price_what_is_left(
+    v: Any,
+    source: Any,
+    seen: Any,
+    w: Any,
+    out: Any,
+    pool: Any,
+    chosen: Any,
+    first: Integer,
+    plans_max: Integer,
+    work_budget: Integer,
+) -> Integer:
+    """Each order's best plans of what the others leave it; the first order not priced.
+
+    `chosen`: (O,) the column of `pool` that an order has now, negative for none. Whatever an order
+    finds here fits beside the plans that all others have.
+    """
+    for order in range(first, len(chosen)):
+        column = chosen[order]
+        if column >= 0:
+            for at in range(pool.start[column], pool.start[column + 1]):
+                v.left[pool.resource[at]] += pool.taken[at]
+        look(v, source, seen, order)
+        room = has_room(v, out, plans_max, len(source.quantity))
+        if room:
+            solve(seen, w, plans_max, work_budget)
+            out.state[STEPS] += w.state[SEARCH_STEPS]
+            for plan in range(w.state[PLANS]):
+                emit(v, source, seen, w, out, order, plan)
+        if column >= 0:
+            for at in range(pool.start[column], pool.start[column + 1]):
+                v.left[pool.resource[at]] -= pool.taken[at]
+        if not room:
+            return order
+    return len(chosen)

@@ -1,0 +1,366 @@
+"""A wave to its answer, as good as the caller's budget allows.
+
+1. One order after another, each at its cheapest: the first answer, and what no later one exceeds.
+2. Prices on what is scarce, by pricing every order by itself round after round (`ascent`): a bound,
+   and the plans met are columns. One after another again, this time at the prices.
+3. More columns: at the best prices over the columns, at prices that chance has shaken, and beside
+   the answer in hand, what each order would do with what the others leave.
+4. Ruin and recreate over the columns, in turn with more columns of the last kind; up to
+   `RESTRICTED_ORDERS_MAX` orders, CP-SAT over all columns.
+
+It may be stopped after any of it and has an answer. `progress` is told of every better one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from engine.routing import limits
+from engine.routing.plan import Status
+from engine.routing.tariff import Integers
+from engine.routing.waves.answer import WaveAnswer
+from engine.routing.waves.ascent import Ascent, Pricer, ascend_pool
+from engine.routing.waves.budget import Budget
+from engine.routing.waves.columns import Columns
+from engine.routing.waves.emit import STEPS, Outlet
+from engine.routing.waves.memory import FINENESS, Memory
+from engine.routing.waves.pool import NONE, Pool
+from engine.routing.waves.pricing import price_what_is_left, route_in_turn
+from engine.routing.waves.restricted import solve_restricted
+from engine.routing.waves.ruin import BEST, Standing, ruin_and_recreate
+from engine.routing.waves.wave import Wave
+
+RESTRICTED_ORDERS_MAX: Final = 500
+"""Orders up to which CP-SAT is given all columns at once."""
+
+IN_TURN: Final = "in turn"
+"""The first stage: one order after another."""
+
+# Parts of the budget by whose end a stage is over.
+_ASCENT_UNTIL = 0.30
+_EXCHANGE_UNTIL = 0.38
+_SHAKE_UNTIL = 0.43
+_RUIN_FROM_RESTRICTED = 0.75
+
+_ASCENT_ROUNDS = 50
+_EXCHANGES = 8
+_POOL_ROUNDS = 150
+_SHAKES = 6
+_CYCLES = 3
+_PER_ORDER = 60
+_QUICK = 2_000
+"""Work budget of a search that only looks for columns."""
+_FIRST_LENGTH = 0.05
+_WARMTH = 0.05
+"""Of an order's average cost: how far one price moves at first, and how warm ruining starts."""
+_CHUNK = 500
+_NO_LIMIT_S = 1e6
+_WORK_S_PER_TURN = 1.5e-5
+_WORK_S_PER_NODE = 2e-6
+_WORK_S_PER_STEP = 3e-8
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a wave stands."""
+
+    stage: str
+    cost: int
+    bound: int
+    """0 as long as nothing is known."""
+    routed: int
+    left_s: float
+    answer: Callable[[], WaveAnswer]
+    """What would be answered now; only while `progress` is being told."""
+
+
+Say = Callable[[Progress], None]
+
+
+class _Run:
+    """One wave being solved."""
+
+    def __init__(
+        self,
+        wave: Wave,
+        budget: Budget,
+        *,
+        seed: int,
+        work_budget: int,
+        gap_enough: float,
+        say: Say | None,
+    ) -> None:
+        self.wave, self.budget, self.say = wave, budget, say
+        self.gap_enough = gap_enough
+        self.memory = Memory(wave)
+        self.columns = Columns()
+        self.out = Outlet(max(order.problem.lines for order in wave.orders))
+        self.pricer = Pricer(self.memory, self.columns, self.out, work_budget)
+        self.quick = Pricer(self.memory, self.columns, self.out, _QUICK)
+        self.work_budget = work_budget
+        self.unrouted: Integers = self.memory.whole.arrays["unrouted"]
+        self.orders = len(wave.orders)
+        self.seed = seed
+        self.random_state = seed & ((1 << 62) - 1)
+        self.work_s = 0.0
+        self.chosen = np.full(self.orders, NONE)
+        self.cost = int(self.unrouted.sum())
+        self.sequential_cost = self.cost
+        self.impossible: frozenset[int] = frozenset()
+        self.stage = ""
+
+    # -- accounts
+
+    def spend(self, work_s: float) -> None:
+        self.work_s += work_s
+        self.budget.spend(work_s)
+
+    def has(self, until: float) -> bool:
+        """Whether there is reason to go on, and the budget's part that ends at `until` has not."""
+        if self.cost <= self.pricer.bound * (1.0 + self.gap_enough):
+            return False
+        return self.budget.left_s() > (1.0 - until) * self.budget.total_s
+
+    def offer(self, chosen: Integers) -> None:
+        """An answer; kept if it is the best so far."""
+        routed = chosen != NONE
+        cost = int(self.columns.cost[chosen[routed]].sum() + self.unrouted[~routed].sum())
+        if cost < self.cost:
+            self.cost, self.chosen = cost, chosen
+            # The first one is that of the orders in turn.
+            if self.stage == IN_TURN:
+                self.sequential_cost = cost
+            self.tell()
+
+    def tell(self) -> None:
+        if self.say is not None:
+            routed = int((self.chosen != NONE).sum())
+            bound, left_s = self.pricer.bound, self.budget.left_s()
+            self.say(Progress(self.stage, self.cost, bound, routed, left_s, self.answer))
+
+    def answer(self) -> WaveAnswer:
+        """The best answer so far."""
+        bound = self.pricer.bound
+        known = Status.OPTIMAL if self.cost <= bound else Status.FEASIBLE
+        return WaveAnswer(
+            wave=self.wave,
+            status=known if bound else Status.HEURISTIC,
+            cost=self.cost,
+            bound=bound,
+            sequential_cost=self.sequential_cost,
+            columns=self.columns,
+            chosen=self.chosen,
+            impossible=self.impossible,
+            due=self.pricer.due,
+            work_s=self.work_s,
+        )
+
+    @property
+    def kept(self) -> Integers:
+        """Columns of the best answer."""
+        return self.chosen[self.chosen != NONE]
+
+    @property
+    def length(self) -> float:
+        """How far prices move at first."""
+        return _FIRST_LENGTH * self.cost / self.orders * FINENESS
+
+    # -- stages
+
+    def price(self, pricer: Pricer, due: np.ndarray, plans_max: int) -> np.ndarray:
+        before = pricer.work_s
+        over = pricer.price(due, plans_max).over
+        self.spend(pricer.work_s - before)
+        return over
+
+    def in_turn(self, turn: Integers, due: Integers) -> Integers:
+        """Route one after another at `due`, in the order of `turn`."""
+        memory, out, columns = self.memory, self.out, self.columns
+        memory.left[:] = memory.capacity
+        memory.due[:] = due
+        chosen = np.full(self.orders, NONE)
+        out.clear()
+        first = steps = 0
+        while first < self.orders:
+            first = route_in_turn(
+                memory.rest,
+                memory.source,
+                memory.seen,
+                memory.work,
+                out.view,
+                turn,
+                first,
+                self.work_budget,
+            )
+            steps += int(out.state[STEPS])
+            places = columns.add(out)
+            places = places[columns.cost[places] < self.unrouted[columns.order[places]]]
+            chosen[columns.order[places]] = places
+        self.spend(self._search_work_s(steps))
+        return chosen
+
+    def beside(self, due: np.ndarray, plans_max: int) -> None:
+        """Columns of what each order would do with what the others leave."""
+        memory, out = self.memory, self.out
+        memory.left[:] = memory.capacity - self.columns.taken_by(self.kept, len(memory.capacity))
+        memory.due[:] = np.rint(due)
+        pool = self.pool(1)
+        chosen = pool.of_columns(self.chosen)
+        out.clear()
+        first = steps = 0
+        while first < self.orders:
+            first = price_what_is_left(
+                memory.rest,
+                memory.source,
+                memory.seen,
+                memory.work,
+                out.view,
+                pool.view,
+                chosen,
+                first,
+                plans_max,
+                _QUICK,
+            )
+            steps += int(out.state[STEPS])
+            self.columns.add(out)
+        self.spend(self._search_work_s(steps))
+
+    def _search_work_s(self, steps: int) -> float:
+        nodes = int(self.memory.whole.arrays["node_start"][-1])
+        return nodes * _WORK_S_PER_NODE + steps * _WORK_S_PER_STEP
+
+    def pool(self, per_order: int) -> Pool:
+        return Pool(
+            self.columns,
+            self.pricer.due,
+            self.unrouted,
+            self.memory.capacity,
+            per_order_most=per_order,
+            keep=self.kept,
+        )
+
+    def ascend(self) -> None:
+        """Prices and a bound; then one after another at these prices, the dearest orders first."""
+        self.stage = "prices"
+        ascent = Ascent(np.zeros(len(self.memory.capacity)), self.length)
+        for at in range(_ASCENT_ROUNDS):
+            ascent.move(self.price(self.pricer, ascent.due, 1))
+            if at % 10 == 0:
+                self.tell()
+            if not self.has(_ASCENT_UNTIL):
+                break
+        if self.has(_EXCHANGE_UNTIL):
+            dearest_first = np.argsort(-self.memory.bound, kind="stable")
+            self.offer(self.in_turn(dearest_first, self.pricer.due))
+
+    def exchange(self) -> None:
+        """Best prices over the columns, new columns at these prices, and again."""
+        length = self.length / 8
+        for _ in range(_EXCHANGES):
+            if not self.has(_EXCHANGE_UNTIL):
+                return
+            before = self.pricer.due.astype(np.float64)
+            bound = self.pricer.bound
+            due, work_s = ascend_pool(self.pool(_PER_ORDER), before, length, _POOL_ROUNDS)
+            self.spend(work_s)
+            self.price(self.pricer, due, 1)
+            # The columns know too little far from where they were met: half the way as well.
+            self.price(self.pricer, (due + before) / 2, 1)
+            if self.pricer.bound == bound:
+                length /= 2
+
+    def shake(self) -> None:
+        """Columns at prices that chance has raised or lowered by up to 40 %."""
+        for turn in range(_SHAKES):
+            if not self.has(_SHAKE_UNTIL):
+                return
+            shaken = self.pricer.due * (0.6 + 0.8 * _chances(len(self.pricer.due), self.seed, turn))
+            self.price(self.quick, shaken, 3)
+
+    def ruin(self, since: float, until: float, seed: int) -> None:
+        """Ruin and recreate over the columns from `since` to `until` of the budget, cooling."""
+        self.stage = "search"
+        pool = self.pool(_PER_ORDER)
+        standing = Standing(pool, pool.of_columns(self.chosen), seed)
+        warmth = _WARMTH * self.cost / self.orders
+        while self.has(until):
+            part = 1.0 - self.budget.left_s() / self.budget.total_s
+            warm = max(0.0, (until - part) / (until - since))
+            ruin_and_recreate(pool.view, standing.view, _CHUNK, int(warmth * warm * warm))
+            self.spend(_CHUNK * _WORK_S_PER_TURN)
+            if standing.state[BEST] < self.cost:
+                self.offer(pool.to_columns(standing.best))
+
+    def restrict(self) -> None:
+        """CP-SAT over all columns."""
+        self.stage = "columns"
+        left, timeless = self.budget.left_s(), self.budget.is_deterministic
+        pool = self.pool(_PER_ORDER)
+        found = solve_restricted(
+            pool,
+            pool.of_columns(self.chosen),
+            deterministic_s=max(0.01, left),
+            seconds_left=(lambda: _NO_LIMIT_S) if timeless else self.budget.left_s,
+            seed=self.seed,
+        )
+        if found is not None:
+            self.spend(found.work_s)
+            self.offer(pool.to_columns(found.chosen))
+
+
+def _chances(count: int, seed: int, turn: int) -> np.ndarray:
+    """`count` numbers from 0 to 1 by a counter that is mixed (SplitMix64, Steele et al. 2014)."""
+    with np.errstate(over="ignore"):
+        z = np.arange(count, dtype=np.uint64) + np.uint64((seed * 1_000_003 + turn + 1) << 32)
+        z = (z + np.uint64(0x9E3779B97F4A7C15)) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0x94D049BB133111EB)
+        z ^= z >> np.uint64(31)
+    return (z >> np.uint64(11)).astype(np.float64) / float(1 << 53)
+
+
+def solve_wave(
+    wave: Wave,
+    budget: Budget,
+    *,
+    seed: int = 1,
+    kernels_only: bool = False,
+    work_budget: int = limits.work_budget,
+    gap_enough: float = 0.0,
+    progress: Say | None = None,
+) -> WaveAnswer:
+    """Route a wave within `budget`; at least one order after another, whatever the budget.
+
+    `kernels_only`: without OR-Tools. `work_budget`: of the search of one order, as
+    `Solver.solve` takes it. `gap_enough`: an answer that is proven to be so near the least cost,
+    as a share of it, is returned at once.
+    """
+    run = _Run(
+        wave, budget, seed=seed, work_budget=work_budget, gap_enough=gap_enough, say=progress
+    )
+    run.stage = IN_TURN
+    run.offer(run.in_turn(np.arange(run.orders), np.zeros_like(run.memory.due)))
+    run.price(run.pricer, np.zeros(len(run.memory.capacity)), 4)
+    has_plan = np.zeros(run.orders, np.bool_)
+    has_plan[run.columns.order] = True
+    run.impossible = frozenset(int(one) for one in np.flatnonzero(~has_plan))
+    run.ascend()
+    run.exchange()
+    run.shake()
+    restricted = run.orders <= RESTRICTED_ORDERS_MAX and not kernels_only
+    end = _RUIN_FROM_RESTRICTED if restricted else 1.0
+    since = _SHAKE_UNTIL
+    for cycle in range(_CYCLES):
+        until = since + (end - since) / (_CYCLES - cycle)
+        if cycle:
+            for part in (0.0, 0.5, 1.0):
+                if run.has(until):
+                    run.beside(part * run.pricer.due, 3)
+        run.ruin(since, until, seed + cycle)
+        since = until
+    if restricted and run.has(1.0):
+        run.restrict()
+    return run.answer()

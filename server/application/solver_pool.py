@@ -1,0 +1,373 @@
+"""Solvers of waves in processes of their own, which may die.
+
+Owns: `SolverPool`. A job goes to an idle solver, which tells every better answer it finds. Whatever
+becomes of the solver, there is an answer when the budget ends:
+
+- it answers in time: its answer;
+- it ends or hangs: the best answer it has told, else the orders routed one after another by the
+  kernels in this process, a few at a time. It is replaced by a new one.
+
+A hung solver is known by its deadline alone: nothing that it does can be trusted to say so. Part of
+the budget is kept back for what this process does without it.
+
+Solvers are started by a small process (`solver_starter`) and speak over a Unix socket that only
+this user can reach. A solver is replaced after some jobs, for what its libraries may have lost.
+
+Callers: `server.lifecycle` (start and end), services that route waves. One event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import enum
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from engine.routing.waves.answer import WaveAnswer
+from engine.routing.waves.in_turn import route_in_slices
+from engine.routing.waves.wave import Wave
+from server.application.solver_messages import (
+    FRAME_BYTES_MAX,
+    HEAD,
+    Kind,
+    answer_of,
+    job_frame,
+    numbers_of,
+)
+
+_STARTER: Final = Path(__file__).with_name("solver_starter.py")
+_COMMAND: Final = (sys.executable, "-m", "server.application.solver_process")
+_ORDERS_PER_SLICE: Final = 8
+_KEPT_BACK_S_PER_ORDER: Final = 0.0004
+"""What routing an order in this process takes, with room to spare."""
+_KEPT_BACK_MOST: Final = 0.5
+"""Of the budget."""
+_SOLVER_PART: Final = 0.85
+"""Of the time until it would be ended that a solver is told to finish in."""
+_BROKEN: Final = (OSError, EOFError, ValueError, KeyError)
+"""What a solver that ended, or that talks nonsense, looks like from here."""
+
+
+class PoolFullError(Exception):
+    """As many jobs wait as may."""
+
+
+class Source(enum.StrEnum):
+    """Where an answer is from."""
+
+    SOLVER = "SOLVER"
+    """A solver that finished."""
+    TOLD = "TOLD"
+    """The last that a solver told before it ended or was ended."""
+    KERNELS = "KERNELS"
+    """This process, one order after another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Solved:
+    """A wave's answer, and where it is from."""
+
+    answer: WaveAnswer
+    source: Source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolLimits:
+    """How much of the machine solvers may have."""
+
+    solvers: int = 1
+    waiting_max: int = 16
+    jobs_per_solver_max: int = 200
+    memory_bytes_max: int = 4 << 30
+    """Address space of one solver."""
+    start_s_max: float = 120.0
+    """Until a new solver must be ready: it may have to compile."""
+
+
+@dataclass(slots=True)
+class PoolCounts:
+    """What has happened since the start."""
+
+    jobs: int = 0
+    solved: int = 0
+    crashed: int = 0
+    """Solvers that ended in the middle of a job, or said what is no answer."""
+    hung: int = 0
+    """Solvers that were ended at a job's deadline."""
+    unserved: int = 0
+    """Jobs whose time went by before a solver was free."""
+    refused: int = 0
+    by_kernels: int = 0
+    browned_out: int = 0
+    started: int = 0
+    recycled: int = 0
+
+
+class _Solver:
+    """One solver's process and the line to it."""
+
+    def __init__(
+        self, pid: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self.pid, self.reader, self.writer = pid, reader, writer
+        self.jobs = 0
+
+
+class SolverPool:
+    """Some solvers, and a queue in front of them."""
+
+    def __init__(
+        self, limits: PoolLimits | None = None, *, command: Sequence[str] = _COMMAND
+    ) -> None:
+        """`command`: the solver's program; it is given the socket and the memory limit."""
+        self.limits = limits or PoolLimits()
+        self.counts = PoolCounts()
+        self.is_browned_out = False
+        """While it is, every wave is routed by the kernels alone."""
+        self._command = tuple(command)
+        self._folder: Path | None = None
+        self._starter: asyncio.subprocess.Process | None = None
+        self._server: asyncio.Server | None = None
+        self._asking = asyncio.Lock()
+        self._idle: asyncio.Queue[_Solver] = asyncio.Queue()
+        self._starting: dict[int, float] = {}
+        self._solvers: set[_Solver] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._waiting = 0
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that wait for a solver."""
+        return self._waiting
+
+    @property
+    def idle(self) -> int:
+        """Solvers that wait for a job."""
+        return self._idle.qsize()
+
+    async def start(self) -> None:
+        """Start the solvers; they need not be ready when this returns."""
+        self._folder = Path(tempfile.mkdtemp(prefix="holdfast-solver-"))
+        self._server = await asyncio.start_unix_server(self._greet, self._folder / "socket")
+        self._starter = await asyncio.create_subprocess_exec(
+            # Isolated and without site-packages: it needs the standard library alone.
+            *(sys.executable, "-I", "-S", str(_STARTER)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        for _ in range(self.limits.solvers):
+            await self._start_one()
+
+    async def close(self) -> None:
+        """End everything. May be called twice."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        starter, self._starter = self._starter, None
+        if starter is not None:
+            assert starter.stdin is not None
+            starter.stdin.close()
+            await starter.wait()
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
+        for solver in self._solvers:
+            solver.writer.close()
+        self._solvers.clear()
+        folder, self._folder = self._folder, None
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    async def ready(self) -> None:
+        """Wait until a solver is idle."""
+        solver = await self._idle.get()
+        self._idle.put_nowait(solver)
+
+    async def solve(
+        self,
+        wave: Wave,
+        *,
+        budget_s: float,
+        seed: int = 1,
+        gap_enough: float = 0.0,
+        progress: Callable[[WaveAnswer], None] | None = None,
+    ) -> Solved:
+        """An answer within `budget_s`; `seed` and `gap_enough` as `solve_wave` takes them.
+
+        Raises PoolFullError, and ValueError for a budget of nothing.
+        """
+        if not budget_s > 0:
+            raise ValueError(f"budget_s is {budget_s}, not more than 0")
+        self.counts.jobs += 1
+        if self.is_browned_out:
+            self.counts.browned_out += 1
+            return await self._by_kernels(wave)
+        if self._waiting >= self.limits.waiting_max:
+            self.counts.refused += 1
+            raise PoolFullError(f"{self._waiting} waves wait, as many as waiting_max allows")
+        loop = asyncio.get_running_loop()
+        kept_back_s = min(
+            _KEPT_BACK_MOST * budget_s, len(wave.orders) * _KEPT_BACK_S_PER_ORDER + 0.05
+        )
+        deadline = loop.time() + budget_s - kept_back_s
+        solver = await self._next_solver(deadline)
+        if solver is None:
+            self.counts.unserved += 1
+            return await self._by_kernels(wave)
+        told: list[WaveAnswer] = []
+
+        def note(answer: WaveAnswer) -> None:
+            told[:] = [answer]
+            if progress is not None:
+                progress(answer)
+
+        try:
+            async with asyncio.timeout_at(deadline):
+                # The job is made in a thread: thousands of orders are tens of milliseconds.
+                data = await asyncio.to_thread(
+                    job_frame,
+                    wave,
+                    seconds=max(0.01, _SOLVER_PART * (deadline - loop.time())),
+                    seed=seed,
+                    gap_enough=gap_enough,
+                )
+                answer = await _ask(solver, data, wave, note)
+        except TimeoutError:
+            self.counts.hung += 1
+            self._replace(solver)
+        except _BROKEN:
+            self.counts.crashed += 1
+            self._replace(solver)
+        except asyncio.CancelledError:
+            self._replace(solver)
+            raise
+        else:
+            self.counts.solved += 1
+            self._give_back(solver)
+            return Solved(answer, Source.SOLVER)
+        if told:
+            return Solved(told[0], Source.TOLD)
+        return await self._by_kernels(wave)
+
+    async def _next_solver(self, deadline: float) -> _Solver | None:
+        """A solver that lives, or None when the deadline comes first."""
+        self._restart_overdue()
+        self._waiting += 1
+        try:
+            async with asyncio.timeout_at(deadline):
+                while True:
+                    solver = await self._idle.get()
+                    if not solver.reader.at_eof():
+                        return solver
+                    self.counts.crashed += 1
+                    self._replace(solver)
+        except TimeoutError:
+            return None
+        finally:
+            self._waiting -= 1
+
+    async def _by_kernels(self, wave: Wave) -> Solved:
+        self.counts.by_kernels += 1
+        for answer in route_in_slices(wave, _ORDERS_PER_SLICE):
+            if answer is not None:
+                return Solved(answer, Source.KERNELS)
+            await asyncio.sleep(0)
+        raise AssertionError("a wave has an answer")
+
+    # -- solvers come and go
+
+    async def _tell_starter(self, request: dict[str, Any]) -> int:
+        async with self._asking:
+            starter = self._starter
+            if starter is None:
+                raise OSError("the pool is closed")
+            assert starter.stdin is not None
+            assert starter.stdout is not None
+            starter.stdin.write(json.dumps(request).encode() + b"\n")
+            await starter.stdin.drain()
+            line = await starter.stdout.readline()
+            if not line:
+                raise OSError("the process that starts solvers has ended")
+            return int(json.loads(line)["pid"])
+
+    async def _start_one(self) -> None:
+        assert self._folder is not None
+        socket, memory = str(self._folder / "socket"), str(self.limits.memory_bytes_max)
+        pid = await self._tell_starter({"start": [*self._command, socket, memory]})
+        self._starting[pid] = asyncio.get_running_loop().time()
+        self.counts.started += 1
+
+    async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """A solver has connected: it is idle once it says that it is ready."""
+        try:
+            kind, body = await _receive(reader)
+            pid = int(numbers_of(body)["pid"])
+        except (*_BROKEN, TypeError):
+            writer.close()
+            return
+        if kind is not Kind.READY or self._starting.pop(pid, None) is None:
+            writer.close()
+            return
+        solver = _Solver(pid, reader, writer)
+        self._solvers.add(solver)
+        self._idle.put_nowait(solver)
+
+    def _restart_overdue(self) -> None:
+        """Give up solvers that never got ready."""
+        now = asyncio.get_running_loop().time()
+        for pid, since in list(self._starting.items()):
+            if now - since > self.limits.start_s_max:
+                del self._starting[pid]
+                self.counts.crashed += 1
+                self._later(self._end_and_start(pid))
+
+    def _give_back(self, solver: _Solver) -> None:
+        solver.jobs += 1
+        if solver.jobs >= self.limits.jobs_per_solver_max:
+            self.counts.recycled += 1
+            self._replace(solver)
+        else:
+            self._idle.put_nowait(solver)
+
+    def _replace(self, solver: _Solver) -> None:
+        solver.writer.close()
+        self._solvers.discard(solver)
+        self._later(self._end_and_start(solver.pid))
+
+    async def _end_and_start(self, pid: int) -> None:
+        # Without its starter the pool goes on by kernels alone.
+        with contextlib.suppress(OSError):
+            await self._tell_starter({"end": pid})
+            await self._start_one()
+
+    def _later(self, work: Any) -> None:
+        task: asyncio.Task[None] = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+async def _receive(reader: asyncio.StreamReader) -> tuple[Kind, bytes]:
+    kind, size = HEAD.unpack(await reader.readexactly(HEAD.size))
+    if size > FRAME_BYTES_MAX:
+        raise ValueError(f"a frame of {size} bytes is above {FRAME_BYTES_MAX}")
+    return Kind(kind), await reader.readexactly(size)
+
+
+async def _ask(
+    solver: _Solver, data: bytes, wave: Wave, note: Callable[[WaveAnswer], None]
+) -> WaveAnswer:
+    solver.writer.write(data)
+    await solver.writer.drain()
+    while True:
+        kind, body = await _receive(solver.reader)
+        answer = answer_of(wave, numbers_of(body))
+        if kind is Kind.ANSWER:
+            return answer
+        note(answer)

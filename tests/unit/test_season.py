@@ -1,0 +1,61 @@
+"""The simulated season: no policy is below the bound, and the page shows what was measured."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import pytest
+
+from benchmarks.season.page import plot, table
+from benchmarks.season.policies import Pacer, Stock, clairvoyant, one_by_one
+from benchmarks.season.run import MYOPIC, PACED, SETTINGS, Mean, Season, simulate
+from engine.routing.solver import Solver
+from engine.routing.waves.warmup import warm_up
+
+
+@pytest.fixture(scope="module")
+def season() -> Season:
+    warm_up()
+    small = replace(SETTINGS[0], orders=60, stock=1.5)
+    return simulate(small, 2, lambda line: None)
+
+
+def test_no_policy_is_below_the_bound_and_each_routes_every_order(season: Season) -> None:
+    for name, outcomes in season.outcomes.items():
+        for outcome, bound in zip(outcomes, season.bounds, strict=True):
+            assert outcome.cost >= bound, name
+            assert outcome.orders == 60
+    assert all(seen >= bound for seen, bound in zip(season.seen, season.bounds, strict=True))
+
+
+def test_the_same_seed_is_the_same_season(season: Season) -> None:
+    again = season.setting.make(1, orders=60, stock=1.5)
+    assert one_by_one(again) == season.outcomes[MYOPIC][0]
+    pacer = Pacer(again, scale=season.setting.scale, evenness=season.setting.evenness)
+    assert one_by_one(again, costs=pacer.costs, took=pacer.took) == season.outcomes[PACED][0]
+    assert clairvoyant(again, 4.0).bound == season.bounds[0]
+
+
+def test_a_plan_of_what_is_not_there_is_an_error(season: Season) -> None:
+    wave = season.setting.make(1, orders=60, stock=1.5)
+    plan = Solver().solve(wave.orders[0].problem).plans[0]
+    stock = Stock(wave)
+    stock.free[:] = 0
+    with pytest.raises(RuntimeError, match="order 0 took what was not there"):
+        stock.take(0, plan)
+
+
+def test_a_mean_has_its_confidence_interval() -> None:
+    mean = Mean.of([1.0, 2.0, 3.0])
+    # Student's 4.30 with two degrees of freedom, times a deviation of 1 over the root of 3.
+    assert (mean.value, mean.half) == (2.0, pytest.approx(4.30 / 3**0.5))
+
+
+def test_the_page_shows_every_policy(season: Season) -> None:
+    rows = "\n".join(table(season))
+    drawing = ElementTree.fromstring(plot([season, season]))
+    shown = " ".join(drawing.itertext())
+    for name in season.outcomes:
+        assert f"| {name} |" in rows
+        assert name == MYOPIC or name in shown
