@@ -20,12 +20,17 @@ import gc
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import grpc
 
 from server import logs
+from server.admission.brownout import Brownout, Mode
+from server.admission.gradient_limit import GradientLimit, LimitSettings
+from server.admission.limiter import Limiter
+from server.admission.quotas import Quotas, QuotasRefused, read_quotas
 from server.application.clock import Clock, SystemClock
 from server.application.gateway import Gateway, Phase
 from server.application.launcher import Launcher
@@ -43,6 +48,8 @@ from server.journal.port import Journal
 from server.ledger_metrics import LedgerMetrics
 from server.metrics import Metrics, MetricsServer, build_info
 from server.standing_by import StandingBy
+from server.transport.admission import Admission
+from server.transport.connection_limits import ConnectionLimits
 from server.transport.health import Health
 from server.transport.server import CannotListen, Listener, build
 from server.transport.services.admin import SnapshotNotTaken, SnapshotTaken
@@ -58,6 +65,9 @@ _log = logs.get("lifecycle")
 
 # What a drain may still take once calls under way are through or cut.
 _EMPTY_QUEUE_S_MAX = 1.5
+
+# However long the ledger takes usually, this many times `admission_delay_ms` is too long.
+_TOLERATED_MOST = 4
 
 # How long a shard that failed a check of its ledger goes on refusing calls before the process ends:
 # callers, health and two scrapes of the metrics learn why it is gone.
@@ -81,7 +91,7 @@ class Server:
         before_serving: Callable[[], None] = lambda: None,
     ) -> None:
         """`make_clock` is given the ledger's last time; tests put a clock of their own there.
-        `before_serving` is called when everything that stays is in memory.
+        `before_serving` is called when everything that stays is in memory. Raises CannotStart.
         """
         self.config = config
         self.metrics = Metrics()
@@ -96,6 +106,7 @@ class Server:
         self._verifications = Verifications(
             self._gateway, self.metrics, interval_ms=config.verify_interval_ms
         )
+        self.admission = self._make_admission()
         self._grpc: grpc.aio.Server | None = None
         self._metrics_server: MetricsServer | None = None
         self._launcher = Launcher()
@@ -206,6 +217,12 @@ class Server:
             address=config.listen,
             credentials=credentials,
             concurrent_calls_max=config.concurrent_calls_max,
+            connection=ConnectionLimits(
+                pending_calls_max=config.pending_calls_max,
+                connection_idle_ms_max=config.connection_idle_ms_max,
+                connection_age_ms_max=config.connection_age_ms_max,
+            ),
+            degraded_age_ms_max=config.degraded_age_ms_max,
             reflection=config.reflection,
             channelz=config.channelz,
             log_requests=config.log_requests,
@@ -217,6 +234,7 @@ class Server:
                 hub=self._hub,
                 health=self._health,
                 metrics=self.metrics,
+                admission=self.admission,
                 operator=self,
             )
         except CannotListen as fault:
@@ -232,6 +250,32 @@ class Server:
             mtls=config.tls_client_ca is not None,
             pid=os.getpid(),
         )
+
+    def _make_admission(self) -> Admission:
+        """Raises CannotStart where the file of quotas is not as it should be."""
+        config = self.config
+        quotas = Quotas()
+        if config.quotas is not None:
+            try:
+                quotas = read_quotas(config.quotas)
+            except QuotasRefused as fault:
+                raise CannotStart(str(fault)) from fault
+        limiter = Limiter(
+            GradientLimit(
+                LimitSettings(
+                    limit_min=config.admission_calls_min,
+                    limit_max=config.admission_calls_max,
+                    tolerated_ms_min=config.admission_delay_ms,
+                    tolerated_ms_max=_TOLERATED_MOST * config.admission_delay_ms,
+                )
+            ),
+            age_s=self._gateway.age_s,
+            busy_s=time.thread_time,
+        )
+        brownout = Brownout(Mode(config.brownout), lambda: limiter.is_overloaded)
+        admission = Admission(self._gateway, limiter, quotas, brownout)
+        self.metrics.add_gauges(admission.families)
+        return admission
 
     def _certificate_reloaded(self, good: bool) -> None:
         if good:
@@ -459,7 +503,11 @@ def _holder() -> str:
 
 async def _serve(config: Config, on_serving: Callable[[Server], None] | None) -> int:
     loop = asyncio.get_running_loop()
-    server = Server(config, before_serving=settle_memory)
+    try:
+        server = Server(config, before_serving=settle_memory)
+    except CannotStart as fault:
+        _log.error("can not start", reason=str(fault))
+        return 2
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, server.drain, config.drain_ms_max)
     loop.add_signal_handler(signal.SIGUSR1, server.take_over)

@@ -31,9 +31,7 @@ TARGETS_MAX = 16
 _OF_THIS_SERVER = frozenset(
     {"", "SHARD_MOVED", "DRAINING", "SHARD_RECOVERING", "JOURNAL_UNAVAILABLE", "NOT_SERVING"}
 )
-_GONE = frozenset(
-    {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED}
-)
+_GONE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
 # What it says when it has not begun with the call and knows that another server will.
 _REDIRECTS = frozenset({"SHARD_MOVED", "DRAINING"})
 
@@ -174,7 +172,9 @@ class ChannelPool(Generic[ChannelT]):
         """A call to `target` failed: go on to the next, where that may help.
 
         `answers` is what it was when the call began: a call that timed out while others were
-        answered was slow, and its server is not gone. Returns whether the call is only being passed
+        answered was slow, and its server is not gone. CANCELLED without a reason is what a server
+        sheds that has too much to do; one that ends says so, or is not there at the next attempt.
+        Returns whether the call is only being passed
         on: its server named another one, no server has seen it, or its target was left already.
         """
         if self._targets == 1 or failure.code not in _GONE:

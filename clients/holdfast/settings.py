@@ -43,7 +43,7 @@ class Settings:
 
     def attempts(self, call: Call[object]) -> Attempts:
         """The attempts of `call`, its deadline counted from now."""
-        return Attempts(self.patience, call.repeatable, self.timeout_s_of(call))
+        return Attempts(self.patience, call.repeatable, self.timeout_s_of(call), call.method.urgent)
 
     def stream_attempts(self, patience_s: float | None = None) -> Attempts:
         """The attempts of a stream: as patient as a call until its first message.

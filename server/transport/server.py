@@ -6,16 +6,13 @@ are answered SHARD_RECOVERING.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import grpc
 from grpc_channelz.v1 import channelz
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection
 
-from engine import limits
 from holdfast.v1 import (
     admin_service_pb2,
     availability_service_pb2,
@@ -26,8 +23,10 @@ from holdfast.v1 import (
 from server.application.gateway import Gateway
 from server.application.watch import WatchHub
 from server.metrics import Metrics
+from server.transport.admission import Admission
 from server.transport.calls import Methods
 from server.transport.channel_nodes import ChannelNodes
+from server.transport.connection_limits import ConnectionLimits, channel_options
 from server.transport.health import SERVICE, Health
 from server.transport.ledger_view import LedgerView
 from server.transport.node_rows import NodeRows
@@ -43,15 +42,6 @@ from server.transport.services.network_batches import NetworkBatches
 from server.transport.services.reservations import ReservationService
 from server.transport.services.watch import WatchService
 
-# A message's own limit, and some room for its frame.
-_RECEIVE_BYTES_MAX = limits.bulk_message_bytes_max + 1024
-_METADATA_BYTES_MAX = 16 * 1024
-_STREAMS_PER_CONNECTION_MAX = 1024
-_PING_MS_MIN = 10_000
-_PING_STRIKES_MAX = 2
-_KEEPALIVE_MS = 30_000
-_KEEPALIVE_TIMEOUT_MS = 10_000
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listener:
@@ -60,6 +50,8 @@ class Listener:
     address: str
     credentials: grpc.ServerCredentials | None
     concurrent_calls_max: int
+    connection: ConnectionLimits
+    degraded_age_ms_max: int
     reflection: bool
     channelz: bool
     log_requests: bool
@@ -69,23 +61,6 @@ class CannotListen(Exception):
     """The address is taken or is none of this machine."""
 
 
-def channel_options() -> Sequence[tuple[str, Any]]:
-    """What every connection is held to."""
-    return (
-        ("grpc.max_receive_message_length", _RECEIVE_BYTES_MAX),
-        ("grpc.max_send_message_length", -1),  # replies are bounded by their requests
-        ("grpc.max_metadata_size", _METADATA_BYTES_MAX),
-        ("grpc.max_concurrent_streams", _STREAMS_PER_CONNECTION_MAX),
-        # Without this a second server on the same port would silently take half the connections.
-        ("grpc.so_reuseport", 0),
-        ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
-        ("grpc.keepalive_timeout_ms", _KEEPALIVE_TIMEOUT_MS),
-        ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.min_ping_interval_without_data_ms", _PING_MS_MIN),
-        ("grpc.http2.max_ping_strikes", _PING_STRIKES_MAX),
-    )
-
-
 def build(
     listener: Listener,
     *,
@@ -93,15 +68,17 @@ def build(
     hub: WatchHub,
     health: Health,
     metrics: Metrics,
+    admission: Admission,
     operator: Operator,
 ) -> tuple[grpc.aio.Server, int]:
     """The server, not started, and the port it is bound to. Raises CannotListen."""
     server = grpc.aio.server(
-        options=channel_options(), maximum_concurrent_rpcs=listener.concurrent_calls_max
+        options=channel_options(listener.connection),
+        maximum_concurrent_rpcs=listener.concurrent_calls_max,
     )
-    for handler in _handlers(listener, gateway, hub, metrics, operator):
+    for handler in _handlers(listener, gateway, hub, metrics, admission, operator):
         server.add_generic_rpc_handlers((handler,))
-    checks = Methods(SERVICE, gateway, metrics, log_requests=False)
+    checks = Methods(SERVICE, gateway, metrics, admission, log_requests=False)
     health.register(checks)
     server.add_generic_rpc_handlers((checks.generic_handler(),))
     if listener.channelz:
@@ -121,23 +98,36 @@ def build(
 
 
 def _handlers(
-    listener: Listener, gateway: Gateway, hub: WatchHub, metrics: Metrics, operator: Operator
+    listener: Listener,
+    gateway: Gateway,
+    hub: WatchHub,
+    metrics: Metrics,
+    admission: Admission,
+    operator: Operator,
 ) -> list[grpc.GenericRpcHandler]:
     view = LedgerView(gateway)
     channels = ChannelNodes(view)
     nodes = NodeRows(view)
 
     def methods(name: str) -> Methods:
-        return Methods(f"holdfast.v1.{name}", gateway, metrics, log_requests=listener.log_requests)
+        return Methods(
+            f"holdfast.v1.{name}", gateway, metrics, admission, log_requests=listener.log_requests
+        )
 
     reservations = methods("ReservationService")
     service = ReservationService(view, channels, metrics)
     service.register(reservations)
     BulkCreate(view, channels, metrics).register(reservations)
-    ExchangeReservations(view, service).register(reservations)
+    ExchangeReservations(view, service, admission).register(reservations)
 
     availability = methods("AvailabilityService")
-    AvailabilityService(view, channels, nodes).register(availability)
+    AvailabilityService(
+        view,
+        channels,
+        nodes,
+        admission.brownout,
+        degraded_age_ms_max=listener.degraded_age_ms_max,
+    ).register(availability)
     WatchService(view, channels, hub).register(availability)
 
     inventory = methods("InventoryService")

@@ -29,10 +29,16 @@ from holdfast.v1 import (
     network_service_pb2,
     reservation_service_pb2,
 )
+from server.admission.brownout import Brownout, Mode
+from server.admission.classes import WorkClass
+from server.admission.gradient_limit import GradientLimit, LimitSettings
+from server.admission.limiter import Limiter
+from server.admission.quotas import Quotas
 from server.application.watch import WatchHub
 from server.config import Config, flag
 from server.ledger_metrics import LedgerMetrics
 from server.metrics import Metrics
+from server.transport.admission import Admission
 from server.transport.errors import TABLE
 from server.verifications import Verifications
 
@@ -128,6 +134,12 @@ def exported() -> Iterator[Any]:
     )
     LedgerMetrics(gateway, WatchHub(watches_max=1), metrics)
     Verifications(gateway, metrics, interval_ms=0)
+    limiter = Limiter(GradientLimit(LimitSettings()))
+    brownout = Brownout(Mode.AUTO, lambda: False)
+    admission = Admission(gateway, limiter, Quotas(), brownout)
+    admission.count_shed(WorkClass.RESERVE, "admission_limit")
+    admission.count_quota("open_holds_max")
+    metrics.add_gauges(admission.families)
     yield from metrics.registry.collect()
 
 

@@ -129,7 +129,7 @@ class Client:
     @property
     def retries(self) -> int:
         """How often calls of this client were sent again so far."""
-        return self._settings.patience.budget.spent
+        return self._settings.patience.retries
 
     reserve = Awaiting(reservation_calls.reserve)
     batch_reserve = Awaiting(reservation_calls.batch_reserve)
