@@ -187,7 +187,7 @@ FIGURES = (
             form=".0%",
             is_in_result=False,
         )
-        for limits in ("limits", "no_limits")
+        for limits in ("limits", "settle", "no_limits")
         for who in ("foreign", "ours")
         for factor in (1, 2, 5, 10)
         for what in ("goodput", "confirms")

@@ -7,8 +7,9 @@ they are due, whatever becomes of those before; an answer counts when it comes w
 of the moment its call was due. Callers are either *foreign*, which send each call once, or *ours*:
 the library with its throttle, budgets and pushback.
 
-The server is measured with its limits and once without (``--pending-calls-max 0`` and so on). Each
-is asked for its peak first, by closed loops.
+The server is measured with its limits, with them and a listener for confirmations alone
+(`settle_listen`), and without them (``--pending-calls-max 0`` and so on). Each is asked for its peak
+first, by closed loops.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ import grpc
 
 from benchmarks.measure import Say, pin, two_cores
 from benchmarks.server_process import ServerProcess
-from holdfast import Hold, aio
+from holdfast import aio
+from holdfast.calls import reservations
+from holdfast.calls.call import Call, Method
+from holdfast.demo.redis_server import free_port
 from holdfast.errors import HoldfastError, Throttled
 from holdfast.throttle import Throttle
 from holdfast.v1 import inventory_service_pb2 as inventory
@@ -76,12 +80,16 @@ Send = Callable[[str, bytes], Awaitable[str]]
 class Foreign:
     """Every call once, with a deadline."""
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, settle_target: str) -> None:
         self._channels = [grpc.aio.insecure_channel(target, _OPTIONS) for _ in range(_CHANNELS)]
+        settling = grpc.aio.insecure_channel(settle_target, _OPTIONS)
         self._ways = {
             name: itertools.cycle([c.unary_unary(_SERVICE + name) for c in self._channels])
-            for name in ("BatchCreateReservations", "ConfirmReservation", "BulkCreateReservations")
+            for name in ("BatchCreateReservations", "BulkCreateReservations")
         }
+        name = "ConfirmReservation"
+        self._ways[name] = itertools.cycle([settling.unary_unary(_SERVICE + name)])
+        self._channels.append(settling)
 
     async def __call__(self, kind: str, message: bytes) -> str:
         try:
@@ -104,18 +112,18 @@ class Foreign:
 class Ours:
     """The library: throttle, budgeted retries, pushback, one request_id."""
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, settle_target: str) -> None:
         self._client = aio.Client(
-            target, timeout=DEADLINE_S, channels=_CHANNELS, throttle=Throttle(k=1.3)
+            target,
+            settle_target=settle_target,
+            timeout=DEADLINE_S,
+            channels=_CHANNELS,
+            throttle=Throttle(k=1.3),
         )
 
     async def __call__(self, kind: str, message: bytes) -> str:
         try:
-            if kind == "ConfirmReservation":
-                request = wire.ConfirmReservationRequest.FromString(message)
-                await self._client.confirm(request.reservation_id)
-            else:
-                await self._client.batch_reserve(_HOLDS)
+            await self._client._await(_CALLS[kind](message))
         except Throttled:
             return "THROTTLED"
         except HoldfastError as error:
@@ -127,7 +135,25 @@ class Ours:
         await self._client.close()
 
 
-_HOLDS = [Hold(lines=[(f"sku-{n % 10}", "node", 1)], ttl=_TTL_S) for n in range(_BATCH)]
+def _ready(method: Method) -> Callable[[bytes], Call[object]]:
+    """A call whose bytes are there already: making them costs callers more than the call."""
+    bare = _Bare(method.service, method.name, method.reply, urgent=method.urgent)
+    return lambda message: Call(bare, message, lambda reply: reply, request_id="in its bytes")  # type: ignore[arg-type]
+
+
+class _Bare(Method):
+    """A method whose requests are bytes."""
+
+    def encode(self, request: object) -> bytes:
+        """As they are."""
+        assert isinstance(request, bytes)
+        return request
+
+
+_CALLS = {
+    "BatchCreateReservations": _ready(reservations.BATCH_CREATE),
+    "ConfirmReservation": _ready(reservations.CONFIRM),
+}
 
 
 class Messages:
@@ -257,20 +283,26 @@ def run(say: Say) -> dict[str, float]:
     """Measure."""
     server_core, caller_core = two_cores()
     measured: dict[str, float] = {}
-    for name, flags in (("limits", _LIMITED), ("no limits", _OPEN)):
+    settle = f"127.0.0.1:{free_port()}"
+    for name, flags in (
+        ("limits", _LIMITED),
+        ("settle", (*_LIMITED, "--settle-listen", settle)),
+        ("no limits", _OPEN),
+    ):
         with ServerProcess(core=server_core, flags=flags) as server:
             pin(caller_core)
-            measured |= asyncio.run(_measure(server.target, name, say))
+            settle_target = settle if name == "settle" else server.target
+            measured |= asyncio.run(_measure(server.target, settle_target, name, say))
     return measured
 
 
-async def _measure(target: str, name: str, say: Say) -> dict[str, float]:
+async def _measure(target: str, settle_target: str, name: str, say: Say) -> dict[str, float]:
     await _fill(target)
     measured: dict[str, float] = {}
-    foreign = Foreign(target)
+    foreign = Foreign(target, settle_target)
     peak = await _closed(foreign, Messages(await _hold(foreign, 2_000)))
     say(f"{name}: peak {peak:,.0f} calls/s")
-    ours = Ours(target)
+    ours = Ours(target, settle_target)
     for who, caller in (("foreign", foreign), ("ours", ours)):
         for factor in FACTORS:
             needed = int(peak * _CONFIRM_SHARE * SECONDS) + 1

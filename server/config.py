@@ -172,6 +172,11 @@ class Config:
     """Everything the server was told. Times in milliseconds, sizes in bytes."""
 
     listen: str = _setting("127.0.0.1:7420", _ADDRESS, "address of the gRPC listener")
+    settle_listen: str = _setting(
+        "",
+        _Kind(_address_or_off, "host:port, or off"),
+        "address of a second gRPC listener, for confirmations and cancellations alone; off: none",
+    )
     metrics_listen: str = _setting(
         "127.0.0.1:9464",
         _Kind(_address_or_off, "host:port, or off"),
@@ -260,6 +265,12 @@ class Config:
         _choice("auto", "on", "off"),
         "cheaper answers (availability read a moment ago, plans by rule of thumb): under load, "
         "always, never",
+    )
+    sold_out_early: str = _setting(
+        "off",
+        _choice("off", "auto", "on"),
+        "answer that a SKU is sold out before the ledger is asked, remembered until the server "
+        "ends: never, in a brown-out, always",
     )
     degraded_age_ms_max: int = _setting(
         1_000,
@@ -451,10 +462,14 @@ def _contradictions(config: Config) -> list[str]:
             f"admission_calls_min = {config.admission_calls_min}: must not be above "
             f"admission_calls_max, {config.admission_calls_max}"
         )
-    host, _ = split_address(config.listen)
-    if not config.is_tls and not config.insecure and not is_loopback(host):
+    for name in ("listen", "settle_listen"):
+        address: str = getattr(config, name)
+        if config.is_tls or config.insecure or not address:
+            continue
+        if is_loopback(split_address(address)[0]):
+            continue
         problems.append(
-            f"listen = {config.listen!r}: other machines can reach this address; allowed there: "
+            f"{name} = {address!r}: other machines can reach this address; allowed there: "
             "tls_certificate with tls_key, or plaintext with --insecure"
         )
     if config.data.exists() and not config.data.is_dir():

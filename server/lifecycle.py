@@ -22,6 +22,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import grpc
@@ -51,7 +52,7 @@ from server.standing_by import StandingBy
 from server.transport.admission import Admission
 from server.transport.connection_limits import ConnectionLimits
 from server.transport.health import Health
-from server.transport.server import CannotListen, Listener, build
+from server.transport.server import CannotListen, Listener, build, build_settling
 from server.transport.services.admin import SnapshotNotTaken, SnapshotTaken
 from server.transport.tls import CertificateRefused, Certificates
 from server.transport.warmup import warm_up
@@ -97,6 +98,8 @@ class Server:
         self.metrics = Metrics()
         self.port = 0
         self.metrics_port = 0
+        self.settle_port = 0
+        """Of the listener for confirmations and cancellations; 0: there is none."""
         self._make_clock = make_clock
         self._before_serving = before_serving
         self._gateway = Gateway(make_clock(0))
@@ -107,7 +110,7 @@ class Server:
             self._gateway, self.metrics, interval_ms=config.verify_interval_ms
         )
         self.admission = self._make_admission()
-        self._grpc: grpc.aio.Server | None = None
+        self._grpc: list[grpc.aio.Server] = []
         self._metrics_server: MetricsServer | None = None
         self._launcher = Launcher()
         self._snapshots: Snapshots | None = None
@@ -228,7 +231,7 @@ class Server:
             log_requests=config.log_requests,
         )
         try:
-            made, self.port = build(
+            built = build(
                 listener,
                 gateway=self._gateway,
                 hub=self._hub,
@@ -239,12 +242,24 @@ class Server:
             )
         except CannotListen as fault:
             raise CannotStart(f"listen = {fault}") from fault
+        self.port = built.port
+        servers = [built.server]
+        if config.settle_listen:
+            apart = replace(listener, address=config.settle_listen)
+            try:
+                settling = build_settling(apart, built.handlers)
+            except CannotListen as fault:
+                raise CannotStart(f"settle_listen = {fault}") from fault
+            self.settle_port = settling.port
+            servers.append(settling.server)
         self._health.set(False)
-        await made.start()
-        self._grpc = made
+        for each in servers:
+            await each.start()
+            self._grpc.append(each)
         _log.info(
             "listening",
             port=self.port,
+            settle_port=self.settle_port or None,
             metrics_port=self.metrics_port,
             tls=config.is_tls,
             mtls=config.tls_client_ca is not None,
@@ -273,7 +288,12 @@ class Server:
             busy_s=time.thread_time,
         )
         brownout = Brownout(Mode(config.brownout), lambda: limiter.is_overloaded)
-        admission = Admission(self._gateway, limiter, quotas, brownout)
+        early = {
+            "off": None,
+            "auto": lambda: brownout.is_active,
+            "on": lambda: True,
+        }[config.sold_out_early]
+        admission = Admission(self._gateway, limiter, quotas, brownout, sold_out_early=early)
         self.metrics.add_gauges(admission.families)
         return admission
 
@@ -437,9 +457,9 @@ class Server:
         gateway.begin_drain()
         self._hub.wake_all()
         await self._end_standby()  # first: its turn must not come any more
-        if self._grpc is not None:
+        if self._grpc:
             _log.info("draining", open_calls=self.open_calls, grace_s=self._grace_s)
-            await self._grpc.stop(self._grace_s)
+            await asyncio.gather(*(listening.stop(self._grace_s) for listening in self._grpc))
         await self._close_ledger()
         await self._launcher.close()
         if self._metrics_server is not None:

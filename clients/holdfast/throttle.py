@@ -1,9 +1,10 @@
 """Client-side throttling: send less to a server that turns most calls away.
 
 Adaptive throttling of Google's SRE book (Beyer et al., 2016, chapter "Handling Overload"): over
-the last seconds (the book: two minutes) a client counts its `requests` and those the server `accepts`, and drops a
-new one on the spot with probability max(0, (requests - k * accepts) / (requests + 1)). It always
-lets some through, which is how it notices that the server is back.
+the last seconds (the book: two minutes) a client counts its `requests` and those the server
+`accepts`, and drops a new one on the spot with probability
+max(0, (requests - k * accepts) / (requests + 1)). It always lets some through, which is how it
+notices that the server is back.
 
 The book's formula alone does not come back from a spike: it remembers which *part* of the calls was
 accepted, so after a tenfold spike a client with normal traffic goes on sending a tenth of it, of

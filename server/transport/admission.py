@@ -97,11 +97,14 @@ class Admission:
         quotas: Quotas,
         brownout: Brownout,
         *,
+        sold_out_early: Callable[[], bool] | None = None,
         elapsed_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.gateway = gateway
         self.limiter = limiter
         self.brownout = brownout
+        self.sold_out_early = sold_out_early
+        """Whether sold-out answers are given before the ledger is asked now; None: never."""
         self.holds = HoldQuotas(gateway, quotas, self.count_quota)
         self._quotas = None if quotas.are_none else quotas
         self._elapsed_s = elapsed_s

@@ -6,7 +6,9 @@ are answered SHARD_RECOVERING.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 from grpc_channelz.v1 import channelz
@@ -20,10 +22,11 @@ from holdfast.v1 import (
     network_service_pb2,
     reservation_service_pb2,
 )
+from server.admission.classes import WorkClass
 from server.application.gateway import Gateway
 from server.application.watch import WatchHub
 from server.metrics import Metrics
-from server.transport.admission import Admission
+from server.transport.admission import CLASS_OF, Admission
 from server.transport.calls import Methods
 from server.transport.channel_nodes import ChannelNodes
 from server.transport.connection_limits import ConnectionLimits, channel_options
@@ -41,6 +44,7 @@ from server.transport.services.network import NetworkService
 from server.transport.services.network_batches import NetworkBatches
 from server.transport.services.reservations import ReservationService
 from server.transport.services.watch import WatchService
+from server.transport.sold_out import SoldOut
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +61,25 @@ class Listener:
     log_requests: bool
 
 
+# What the listener for settling serves: see `build_settling`.
+_SETTLING = frozenset(
+    f"/holdfast.v1.ReservationService/{name}"
+    for name, work in CLASS_OF.items()
+    if work is WorkClass.SETTLE
+)
+
+
 class CannotListen(Exception):
     """The address is taken or is none of this machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A server, not started, the port it is bound to, and what serves its methods."""
+
+    server: grpc.aio.Server
+    port: int
+    handlers: Sequence[grpc.GenericRpcHandler]
 
 
 def build(
@@ -70,21 +91,56 @@ def build(
     metrics: Metrics,
     admission: Admission,
     operator: Operator,
-) -> tuple[grpc.aio.Server, int]:
-    """The server, not started, and the port it is bound to. Raises CannotListen."""
-    server = grpc.aio.server(
-        options=channel_options(listener.connection),
-        maximum_concurrent_rpcs=listener.concurrent_calls_max,
-    )
-    for handler in _handlers(listener, gateway, hub, metrics, admission, operator):
-        server.add_generic_rpc_handlers((handler,))
+) -> Built:
+    """The server of every service. Raises CannotListen."""
+    handlers = _handlers(listener, gateway, hub, metrics, admission, operator)
     checks = Methods(SERVICE, gateway, metrics, admission, log_requests=False)
     health.register(checks)
-    server.add_generic_rpc_handlers((checks.generic_handler(),))
+    handlers.append(checks.generic_handler())
+    server = _server(listener, handlers)
     if listener.channelz:
         channelz.add_channelz_servicer(server)
     if listener.reflection:
         _add_reflection(server)
+    return Built(server, _bind(server, listener), handlers)
+
+
+def build_settling(listener: Listener, handlers: Sequence[grpc.GenericRpcHandler]) -> Built:
+    """A second server in front of the same handlers, for confirmations and cancellations alone.
+
+    gRPC's core sheds by lot, and counts what waits of each server for itself: here a confirmation
+    never waits behind, or is shed for, anything else. Raises CannotListen.
+    """
+    only = [_Only(_SETTLING, handler) for handler in handlers]
+    server = _server(listener, only)
+    return Built(server, _bind(server, listener), only)
+
+
+class _Only(grpc.GenericRpcHandler):
+    """Some of the methods behind another handler."""
+
+    def __init__(self, methods: frozenset[str], handler: grpc.GenericRpcHandler) -> None:
+        self._methods = methods
+        self._handler = handler
+
+    def service(self, handler_call_details: Any) -> Any:
+        """The handler of a method; None for those that are not served here."""
+        if handler_call_details.method not in self._methods:
+            return None
+        return self._handler.service(handler_call_details)
+
+
+def _server(listener: Listener, handlers: Sequence[grpc.GenericRpcHandler]) -> grpc.aio.Server:
+    server = grpc.aio.server(
+        options=channel_options(listener.connection),
+        maximum_concurrent_rpcs=listener.concurrent_calls_max,
+    )
+    for handler in handlers:
+        server.add_generic_rpc_handlers((handler,))
+    return server
+
+
+def _bind(server: grpc.aio.Server, listener: Listener) -> int:
     try:
         if listener.credentials is None:
             port = server.add_insecure_port(listener.address)
@@ -94,7 +150,7 @@ def build(
         raise CannotListen(f"{listener.address}: can not be listened on: {fault}") from fault
     if port == 0:
         raise CannotListen(f"{listener.address}: can not be listened on")
-    return server, port
+    return int(port)
 
 
 def _handlers(
@@ -115,7 +171,8 @@ def _handlers(
         )
 
     reservations = methods("ReservationService")
-    service = ReservationService(view, channels, metrics)
+    sold_out = SoldOut(view, metrics, admission.sold_out_early)
+    service = ReservationService(view, channels, metrics, sold_out)
     service.register(reservations)
     BulkCreate(view, channels, metrics).register(reservations)
     ExchangeReservations(view, service, admission).register(reservations)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from google.protobuf.message import Message
 
 import holdfast
 from holdfast.retry import RetryPolicy
@@ -25,6 +26,7 @@ pytestmark = pytest.mark.wire
 PENDING_MAX = 16
 CALLS = 120
 METHOD = "/holdfast.v1.ReservationService/CreateReservation"
+CONFIRM = "/holdfast.v1.ReservationService/ConfirmReservation"
 STATS = "holdfast.v1.ReservationService/CreateReservation"
 # The core holds one more: the call that Python has asked for already.
 ASKED_FOR = 1
@@ -42,14 +44,16 @@ async def started(tmp_path: Path, **settings: int) -> Wire:
 class Storm:
     """Calls from another thread, while the server's event loop does not run."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, method: str = METHOD) -> None:
         options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
         self._channel = grpc.insecure_channel(f"127.0.0.1:{port}", options)
-        self._call = self._channel.unary_unary(METHOD)
+        self._call = self._channel.unary_unary(method)
         self._ended = threading.Semaphore(0)
 
     def send(self, number: int) -> grpc.Future:
-        request = create(("pear", "berlin", 1), request_id=f"storm-{number}")
+        return self.send_message(create(("pear", "berlin", 1), request_id=f"storm-{number}"))
+
+    def send_message(self, request: Message) -> grpc.Future:
         future = self._call.future(request.SerializeToString(), timeout=60, wait_for_ready=True)
         future.add_done_callback(lambda _: self._ended.release())
         return future
@@ -87,6 +91,45 @@ async def test_calls_beyond_the_limit_end_in_the_core(tmp_path: Path):
     assert set(ends) == {grpc.StatusCode.OK, grpc.StatusCode.CANCELLED}
     lost = [future for future in futures if future.code() is grpc.StatusCode.CANCELLED]
     assert not any(future.trailing_metadata() for future in lost)
+
+
+async def test_confirmations_have_a_way_in_of_their_own(tmp_path: Path):
+    wire = await started(tmp_path, pending_calls_max=PENDING_MAX, settle_listen="127.0.0.1:0")
+    holds = [await wire.hold(("pear", "berlin", 1)) for _ in range(PENDING_MAX // 2)]
+    storm = Storm(wire.server.port)
+    settling = Storm(wire.server.settle_port, CONFIRM)
+    try:
+        await asyncio.to_thread(storm.send(0).result)
+        unknown = settling.send_message(messages.ConfirmReservationRequest(reservation_id="none"))
+        await asyncio.to_thread(unknown.exception)
+        # The loop stands still from here: the crowd fills what the core keeps, and is shed.
+        crowd = [storm.send(number) for number in range(1, CALLS + 1)]
+        assert storm.wait_for(1 + CALLS - PENDING_MAX - ASKED_FOR)
+        confirms = [
+            settling.send_message(
+                messages.ConfirmReservationRequest(reservation_id=hold.reservation_id)
+            )
+            for hold in holds
+        ]
+        both = [*crowd, *confirms]
+        await asyncio.gather(*(asyncio.to_thread(future.exception) for future in both))
+    finally:
+        storm.close()
+        settling.close()
+        await wire.stop()
+    assert unknown.code() is grpc.StatusCode.NOT_FOUND
+    assert {future.code() for future in confirms} == {grpc.StatusCode.OK}
+    assert {future.code() for future in crowd} > {grpc.StatusCode.OK}
+
+
+async def test_nothing_else_is_served_there(tmp_path: Path):
+    wire = await started(tmp_path, settle_listen="127.0.0.1:0")
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{wire.server.settle_port}") as channel:
+        for method in (METHOD, "/holdfast.v1.AdminService/Drain", "/grpc.health.v1.Health/Check"):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await channel.unary_unary(method)(b"")
+            assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    await wire.stop()
 
 
 async def test_without_the_limit_all_of_them_reach_python(tmp_path: Path):
