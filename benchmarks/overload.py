@@ -8,8 +8,8 @@ of the moment its call was due. Callers are either *foreign*, which send each ca
 the library with its throttle, budgets and pushback.
 
 The server is measured with its limits, with them and a listener for confirmations alone
-(`settle_listen`), and without them (``--pending-calls-max 0`` and so on). Each is asked for its peak
-first, by closed loops.
+(`settle_listen`), and without them (``--pending-calls-max 0`` and so on). Each is asked for its
+peak first, by closed loops.
 """
 
 from __future__ import annotations

@@ -247,7 +247,7 @@ class Config:
         "how old a connection grows before its caller is asked for a new one",
     )
     admission_calls_min: int = _setting(
-        32, _whole(1, 100_000, "calls"), "calls under way that admission never falls below"
+        128, _whole(1, 100_000, "calls"), "calls under way that admission never falls below"
     )
     admission_calls_max: int = _setting(
         1_024,

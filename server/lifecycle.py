@@ -70,6 +70,9 @@ _EMPTY_QUEUE_S_MAX = 1.5
 # However long the ledger takes usually, this many times `admission_delay_ms` is too long.
 _TOLERATED_MOST = 4
 
+# So long calls are still taken in, and told that the server drains and another one may serve.
+_LAST_CALLS_S = 0.05
+
 # How long a shard that failed a check of its ledger goes on refusing calls before the process ends:
 # callers, health and two scrapes of the metrics learn why it is gone.
 _VIOLATION_SHOWN_S = 12.0
@@ -459,6 +462,9 @@ class Server:
         await self._end_standby()  # first: its turn must not come any more
         if self._grpc:
             _log.info("draining", open_calls=self.open_calls, grace_s=self._grace_s)
+            if self._grace_s:
+                # What gRPC's core has not handed over yet it would cancel, without a word.
+                await asyncio.sleep(_LAST_CALLS_S)
             await asyncio.gather(*(listening.stop(self._grace_s) for listening in self._grpc))
         await self._close_ledger()
         await self._launcher.close()

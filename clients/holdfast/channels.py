@@ -172,12 +172,18 @@ class ChannelPool(Generic[ChannelT]):
         """A call to `target` failed: go on to the next, where that may help.
 
         `answers` is what it was when the call began: a call that timed out while others were
-        answered was slow, and its server is not gone. CANCELLED without a reason is what a server
-        sheds that has too much to do; one that ends says so, or is not there at the next attempt.
-        Returns whether the call is only being passed
+        answered was slow, and its server is not gone. Returns whether the call is only being passed
         on: its server named another one, no server has seen it, or its target was left already.
+
+        CANCELLED without a reason is what a server sheds that has too much to do, and what it has
+        not begun with when it ends. The others could not help with the first, and the next attempt
+        finds out about the second: the target is not left, and the call counts as passed on.
         """
-        if self._targets == 1 or failure.code not in _GONE:
+        if self._targets == 1:
+            return False
+        if failure.code is grpc.StatusCode.CANCELLED and not failure.reason:
+            return True
+        if failure.code not in _GONE:
             return False
         is_slow = failure.code is grpc.StatusCode.DEADLINE_EXCEEDED and answers != self.answers
         if is_slow or failure.reason not in _OF_THIS_SERVER:

@@ -38,7 +38,8 @@ _GRADIENT_MAX: Final = 2.0
 class LimitSettings:
     """Bounds of the limit, and what is tolerated. Times in milliseconds."""
 
-    limit_min: int = 32
+    limit_min: int = 128
+    """So few callers are no overload, however slow the machine is."""
     limit_max: int = 1_024
     tolerance: float = 2.0
     """How many times the usual time is still tolerated."""
