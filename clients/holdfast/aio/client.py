@@ -114,7 +114,7 @@ class Client:
         # Channels belong to the running event loop, which need not run yet.
         targets = address.targets
         self._open_pool = functools.cache(lambda: ChannelPool(channels, targets, open_channel))
-        self._open_settle_pool = self._open_pool
+        self._open_settle_pool: functools._lru_cache_wrapper[ChannelPool[aio.Channel]] | None = None
         if self._settings.settle_address:
             all_targets = (*self._settings.settle_address.targets, *targets)
             self._open_settle_pool = functools.cache(
@@ -265,8 +265,8 @@ class Client:
 
     async def close(self) -> None:
         """Close the connections; calls under way fail."""
-        for open_pool in {self._open_pool, self._open_settle_pool}:
-            if open_pool.cache_info().currsize:
+        for open_pool in (self._open_pool, self._open_settle_pool):
+            if open_pool is not None and open_pool.cache_info().currsize:
                 for channel in open_pool().channels:
                     await channel.close()
 
@@ -283,7 +283,9 @@ class Client:
 
     def _pool_of(self, method: Method) -> ChannelPool[aio.Channel]:
         """The connections that `method` goes by: what settles a hold may have its own."""
-        return self._open_settle_pool() if method.urgent else self._open_pool()
+        if method.urgent and self._open_settle_pool is not None:
+            return self._open_settle_pool()
+        return self._open_pool()
 
     def _open(self, kind: str, method: Method) -> Way:
         """The callable of `method` on the next connection."""

@@ -110,7 +110,7 @@ class Client:
             return grpc.insecure_channel(target, address.options())
 
         self._pool = ChannelPool(channels, address.targets, open_channel)
-        self._settle_pool = self._pool
+        self._settle_pool: ChannelPool[grpc.Channel] | None = None
         if self._settings.settle_address:
             targets = (*self._settings.settle_address.targets, *address.targets)
             self._settle_pool = ChannelPool(channels, targets, open_channel)
@@ -260,9 +260,10 @@ class Client:
 
     def close(self) -> None:
         """Close the connections; calls under way fail."""
-        for pool in {self._pool, self._settle_pool}:
-            for channel in pool.channels:
-                channel.close()
+        for pool in (self._pool, self._settle_pool):
+            if pool is not None:
+                for channel in pool.channels:
+                    channel.close()
 
     def __enter__(self) -> Self:
         return self
@@ -277,7 +278,9 @@ class Client:
 
     def _pool_of(self, method: Method) -> ChannelPool[grpc.Channel]:
         """The connections that `method` goes by: what settles a hold may have its own."""
-        return self._settle_pool if method.urgent else self._pool
+        if method.urgent and self._settle_pool is not None:
+            return self._settle_pool
+        return self._pool
 
     def _open(self, kind: str, method: Method) -> Way:
         """The callable of `method` on the next connection."""
