@@ -199,17 +199,6 @@ class Server:
 
     async def _listen(self) -> None:
         config = self.config
-        credentials = None
-        if config.tls_certificate is not None and config.tls_key is not None:
-            try:
-                credentials = Certificates(
-                    config.tls_certificate,
-                    config.tls_key,
-                    config.tls_client_ca,
-                    on_reload=self._certificate_reloaded,
-                ).credentials()
-            except CertificateRefused as fault:
-                raise CannotStart(str(fault)) from fault
         if config.metrics_listen:
             server = MetricsServer(self.metrics)
             try:
@@ -221,7 +210,7 @@ class Server:
             self._metrics_server = server
         listener = Listener(
             address=config.listen,
-            credentials=credentials,
+            credentials=self._credentials(self._certificate_reloaded),
             concurrent_calls_max=config.concurrent_calls_max,
             connection=ConnectionLimits(
                 pending_calls_max=config.pending_calls_max,
@@ -248,7 +237,12 @@ class Server:
         self.port = built.port
         servers = [built.server]
         if config.settle_listen:
-            apart = replace(listener, address=config.settle_listen)
+            # Credentials serve one listener: each looks for changed files by itself.
+            apart = replace(
+                listener,
+                address=config.settle_listen,
+                credentials=self._credentials(lambda good: None),
+            )
             try:
                 settling = build_settling(apart, built.handlers)
             except CannotListen as fault:
@@ -268,6 +262,18 @@ class Server:
             mtls=config.tls_client_ca is not None,
             pid=os.getpid(),
         )
+
+    def _credentials(self, on_reload: Callable[[bool], None]) -> grpc.ServerCredentials | None:
+        """Of one listener; None: plaintext. Raises CannotStart."""
+        config = self.config
+        if config.tls_certificate is None or config.tls_key is None:
+            return None
+        try:
+            return Certificates(
+                config.tls_certificate, config.tls_key, config.tls_client_ca, on_reload=on_reload
+            ).credentials()
+        except CertificateRefused as fault:
+            raise CannotStart(str(fault)) from fault
 
     def _make_admission(self) -> Admission:
         """Raises CannotStart where the file of quotas is not as it should be."""
