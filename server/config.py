@@ -230,11 +230,11 @@ class Config:
         "calls under way at once; beyond it gRPC answers RESOURCE_EXHAUSTED",
     )
     pending_calls_max: int = _setting(
-        128,
+        192,
         _Kind(
             _zero_or(16, 100_000), "0 (no limit), or a whole number of calls, 16 to 100000", (int,)
         ),
-        "calls that may wait to be looked at; gRPC ends some from half of it on, and all beyond",
+        "calls that may wait to be looked at; gRPC ends some from 3/4 of it on, and all beyond",
     )
     connection_idle_ms_max: int = _setting(
         900_000,

@@ -25,14 +25,14 @@ _PING_STRIKES_MAX = 2
 _KEEPALIVE_MS = 30_000
 _KEEPALIVE_TIMEOUT_MS = 10_000
 # Between the first call the core sheds and the point where it sheds all of them.
-_SOFT_SHARE = 0.5
+_SOFT_SHARE = 0.75
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionLimits:
     """What an operator may choose of it. Times in milliseconds; 0: no such limit."""
 
-    pending_calls_max: int = 128
+    pending_calls_max: int = 192
     connection_idle_ms_max: int = 900_000
     connection_age_ms_max: int = 3_600_000
 
