@@ -47,8 +47,8 @@ _CHANNELS = 8
 _TTL_S = 4
 _UNITS = 1_000_000_000
 _HOLDS_PER_BULK = 4_000
-# What may wait is counted in calls, and these take some twelve times as long as a plain reservation:
-# the default divided by twelve is the same time.
+# What may wait is counted in calls, and these take some twelve times as long as a plain
+# reservation: the default divided by twelve is the same time.
 _LIMITED = ("--pending-calls-max", "16")
 _OPEN = (
     *("--pending-calls-max", "0", "--admission-calls-max", "1000000"),
