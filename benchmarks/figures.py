@@ -221,6 +221,19 @@ FIGURES = (
         60,
         form=".0f",
     ),
+    *(
+        Figure(
+            f"overload_{limits}_{who}_{what}_{factor}x",
+            "overload",
+            f"{what} at {factor} times the capacity, {limits.replace('_', ' ')}, {who} callers",
+            form=".0%",
+            is_in_result=False,
+        )
+        for limits in ("limits", "settle", "no_limits")
+        for who in ("foreign", "ours")
+        for factor in (1, 2, 5, 10)
+        for what in ("goodput", "confirms")
+    ),
 )
 
 

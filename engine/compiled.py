@@ -32,7 +32,7 @@ def _digest_of(folder: Path) -> str:
     within = [one for one in (folder, *folder.parents) if _ENGINE in (one, *one.parents)]
     for path in (path for one in reversed(within) for path in sorted(one.glob("*.py"))):
         source = path.read_bytes()
-        if path.parent == _ENGINE or b"engine.compiled" in source:
+        if path.parent == _ENGINE or b"kernel" in source:
             digest.update(path.name.encode())
             digest.update(source)
     return digest.hexdigest()

@@ -26,6 +26,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from engine.state import Capacity
+from server.admission.quotas import QuotasRefused, read_quotas
 
 PREFIX = "HOLDFAST_"
 
@@ -66,6 +67,16 @@ def _whole(low: int, high: int, unit: str) -> _Kind:
         return value
 
     return _Kind(parse, f"a whole number of {unit}, {low} to {high}", (int,))
+
+
+def _zero_or(low: int, high: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        value = int(text)
+        if value and not low <= value <= high:
+            raise ValueError(text)
+        return value
+
+    return parse
 
 
 def _choice(*values: str) -> _Kind:
@@ -161,6 +172,11 @@ class Config:
     """Everything the server was told. Times in milliseconds, sizes in bytes."""
 
     listen: str = _setting("127.0.0.1:7420", _ADDRESS, "address of the gRPC listener")
+    settle_listen: str = _setting(
+        "",
+        _Kind(_address_or_off, "host:port, or off"),
+        "address of a second gRPC listener, for confirmations and cancellations alone; off: none",
+    )
     metrics_listen: str = _setting(
         "127.0.0.1:9464",
         _Kind(_address_or_off, "host:port, or off"),
@@ -212,6 +228,54 @@ class Config:
         10_000,
         _whole(16, 1_000_000, "calls"),
         "calls under way at once; beyond it gRPC answers RESOURCE_EXHAUSTED",
+    )
+    pending_calls_max: int = _setting(
+        192,
+        _Kind(
+            _zero_or(16, 100_000), "0 (no limit), or a whole number of calls, 16 to 100000", (int,)
+        ),
+        "calls that may wait to be looked at; gRPC ends some from 3/4 of it on, and all beyond",
+    )
+    connection_idle_ms_max: int = _setting(
+        900_000,
+        _Kind(_zero_or(1_000, 86_400_000), "0 (never), or milliseconds, 1000 to 86400000", (int,)),
+        "how long a connection without calls is kept",
+    )
+    connection_age_ms_max: int = _setting(
+        3_600_000,
+        _Kind(_zero_or(1_000, 86_400_000), "0 (never), or milliseconds, 1000 to 86400000", (int,)),
+        "how old a connection grows before its caller is asked for a new one",
+    )
+    admission_calls_min: int = _setting(
+        128, _whole(1, 100_000, "calls"), "calls under way that admission never falls below"
+    )
+    admission_calls_max: int = _setting(
+        1_024,
+        _whole(1, 1_000_000, "calls"),
+        "calls under way at most, of all classes; beyond it a call is answered OVERLOADED",
+    )
+    admission_delay_ms: int = _setting(
+        50,
+        _whole(1, 60_000, "milliseconds"),
+        "how long the ledger's answers may take before fewer calls are let in",
+    )
+    quotas: Path | None = _setting(None, _PATH, "TOML file of what each caller may have")
+    brownout: str = _setting(
+        "auto",
+        _choice("auto", "on", "off"),
+        "cheaper answers (availability read a moment ago, plans by rule of thumb): under load, "
+        "always, never",
+    )
+    sold_out_early: str = _setting(
+        "off",
+        _choice("off", "auto", "on"),
+        "answer that a SKU is sold out before the ledger is asked, remembered until the server "
+        "ends: never, in a brown-out, always",
+    )
+    degraded_age_ms_max: int = _setting(
+        1_000,
+        _whole(10, 60_000, "milliseconds"),
+        "how old availability may be that is told in a brown-out",
     )
     queue_commands_max: int = _setting(
         65_536,
@@ -383,7 +447,7 @@ def _from_flags(arguments: Mapping[str, Any], found: dict[str, Any], problems: l
 def _contradictions(config: Config) -> list[str]:
     """What is wrong with settings that are each allowed."""
     problems = []
-    for name in ("tls_certificate", "tls_key", "tls_client_ca"):
+    for name in ("tls_certificate", "tls_key", "tls_client_ca", "quotas"):
         path: Path | None = getattr(config, name)
         if path is not None and not path.is_file():
             problems.append(f"{name} = {str(path)!r}: no such file")
@@ -393,10 +457,24 @@ def _contradictions(config: Config) -> list[str]:
         problems.append(
             "tls_client_ca: callers can only be checked with tls_certificate and tls_key"
         )
-    host, _ = split_address(config.listen)
-    if not config.is_tls and not config.insecure and not is_loopback(host):
+    if config.quotas is not None and config.quotas.is_file():
+        try:
+            read_quotas(config.quotas)
+        except QuotasRefused as fault:
+            problems += [f"quotas: {line}" for line in str(fault).splitlines()]
+    if config.admission_calls_min > config.admission_calls_max:
         problems.append(
-            f"listen = {config.listen!r}: other machines can reach this address; allowed there: "
+            f"admission_calls_min = {config.admission_calls_min}: must not be above "
+            f"admission_calls_max, {config.admission_calls_max}"
+        )
+    for name in ("listen", "settle_listen"):
+        address: str = getattr(config, name)
+        if config.is_tls or config.insecure or not address:
+            continue
+        if is_loopback(split_address(address)[0]):
+            continue
+        problems.append(
+            f"{name} = {address!r}: other machines can reach this address; allowed there: "
             "tls_certificate with tls_key, or plaintext with --insecure"
         )
     if config.data.exists() and not config.data.is_dir():

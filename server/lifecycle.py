@@ -20,12 +20,18 @@ import gc
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import grpc
 
 from server import logs
+from server.admission.brownout import Brownout, Mode
+from server.admission.gradient_limit import GradientLimit, LimitSettings
+from server.admission.limiter import Limiter
+from server.admission.quotas import Quotas, QuotasRefused, read_quotas
 from server.application.clock import Clock, SystemClock
 from server.application.gateway import Gateway, Phase
 from server.application.launcher import Launcher
@@ -43,8 +49,10 @@ from server.journal.port import Journal
 from server.ledger_metrics import LedgerMetrics
 from server.metrics import Metrics, MetricsServer, build_info
 from server.standing_by import StandingBy
+from server.transport.admission import Admission
+from server.transport.connection_limits import ConnectionLimits
 from server.transport.health import Health
-from server.transport.server import CannotListen, Listener, build
+from server.transport.server import CannotListen, Listener, build, build_settling
 from server.transport.services.admin import SnapshotNotTaken, SnapshotTaken
 from server.transport.tls import CertificateRefused, Certificates
 from server.transport.warmup import warm_up
@@ -58,6 +66,12 @@ _log = logs.get("lifecycle")
 
 # What a drain may still take once calls under way are through or cut.
 _EMPTY_QUEUE_S_MAX = 1.5
+
+# However long the ledger takes usually, this many times `admission_delay_ms` is too long.
+_TOLERATED_MOST = 4
+
+# So long calls are still taken in, and told that the server drains and another one may serve.
+_LAST_CALLS_S = 0.05
 
 # How long a shard that failed a check of its ledger goes on refusing calls before the process ends:
 # callers, health and two scrapes of the metrics learn why it is gone.
@@ -81,12 +95,14 @@ class Server:
         before_serving: Callable[[], None] = lambda: None,
     ) -> None:
         """`make_clock` is given the ledger's last time; tests put a clock of their own there.
-        `before_serving` is called when everything that stays is in memory.
+        `before_serving` is called when everything that stays is in memory. Raises CannotStart.
         """
         self.config = config
         self.metrics = Metrics()
         self.port = 0
         self.metrics_port = 0
+        self.settle_port = 0
+        """Of the listener for confirmations and cancellations; 0: there is none."""
         self._make_clock = make_clock
         self._before_serving = before_serving
         self._gateway = Gateway(make_clock(0))
@@ -96,7 +112,8 @@ class Server:
         self._verifications = Verifications(
             self._gateway, self.metrics, interval_ms=config.verify_interval_ms
         )
-        self._grpc: grpc.aio.Server | None = None
+        self.admission = self._make_admission()
+        self._grpc: list[grpc.aio.Server] = []
         self._metrics_server: MetricsServer | None = None
         self._launcher = Launcher()
         self._snapshots: Snapshots | None = None
@@ -182,17 +199,6 @@ class Server:
 
     async def _listen(self) -> None:
         config = self.config
-        credentials = None
-        if config.tls_certificate is not None and config.tls_key is not None:
-            try:
-                credentials = Certificates(
-                    config.tls_certificate,
-                    config.tls_key,
-                    config.tls_client_ca,
-                    on_reload=self._certificate_reloaded,
-                ).credentials()
-            except CertificateRefused as fault:
-                raise CannotStart(str(fault)) from fault
         if config.metrics_listen:
             server = MetricsServer(self.metrics)
             try:
@@ -204,35 +210,102 @@ class Server:
             self._metrics_server = server
         listener = Listener(
             address=config.listen,
-            credentials=credentials,
+            credentials=self._credentials(self._certificate_reloaded),
             concurrent_calls_max=config.concurrent_calls_max,
+            connection=ConnectionLimits(
+                pending_calls_max=config.pending_calls_max,
+                connection_idle_ms_max=config.connection_idle_ms_max,
+                connection_age_ms_max=config.connection_age_ms_max,
+            ),
+            degraded_age_ms_max=config.degraded_age_ms_max,
             reflection=config.reflection,
             channelz=config.channelz,
             log_requests=config.log_requests,
             routing_decisions_max=config.routing_decisions_max,
         )
         try:
-            made, self.port = build(
+            built = build(
                 listener,
                 gateway=self._gateway,
                 hub=self._hub,
                 health=self._health,
                 metrics=self.metrics,
+                admission=self.admission,
                 operator=self,
             )
         except CannotListen as fault:
             raise CannotStart(f"listen = {fault}") from fault
+        self.port = built.port
+        servers = [built.server]
+        if config.settle_listen:
+            # Credentials serve one listener: each looks for changed files by itself.
+            apart = replace(
+                listener,
+                address=config.settle_listen,
+                credentials=self._credentials(lambda good: None),
+            )
+            try:
+                settling = build_settling(apart, built.handlers)
+            except CannotListen as fault:
+                raise CannotStart(f"settle_listen = {fault}") from fault
+            self.settle_port = settling.port
+            servers.append(settling.server)
         self._health.set(False)
-        await made.start()
-        self._grpc = made
+        for each in servers:
+            await each.start()
+            self._grpc.append(each)
         _log.info(
             "listening",
             port=self.port,
+            settle_port=self.settle_port or None,
             metrics_port=self.metrics_port,
             tls=config.is_tls,
             mtls=config.tls_client_ca is not None,
             pid=os.getpid(),
         )
+
+    def _credentials(self, on_reload: Callable[[bool], None]) -> grpc.ServerCredentials | None:
+        """Of one listener; None: plaintext. Raises CannotStart."""
+        config = self.config
+        if config.tls_certificate is None or config.tls_key is None:
+            return None
+        try:
+            return Certificates(
+                config.tls_certificate, config.tls_key, config.tls_client_ca, on_reload=on_reload
+            ).credentials()
+        except CertificateRefused as fault:
+            raise CannotStart(str(fault)) from fault
+
+    def _make_admission(self) -> Admission:
+        """Raises CannotStart where the file of quotas is not as it should be."""
+        config = self.config
+        quotas = Quotas()
+        if config.quotas is not None:
+            try:
+                quotas = read_quotas(config.quotas)
+            except QuotasRefused as fault:
+                raise CannotStart(str(fault)) from fault
+        limiter = Limiter(
+            GradientLimit(
+                LimitSettings(
+                    limit_min=config.admission_calls_min,
+                    limit_max=config.admission_calls_max,
+                    tolerated_ms_min=config.admission_delay_ms,
+                    tolerated_ms_max=_TOLERATED_MOST * config.admission_delay_ms,
+                )
+            ),
+            age_s=self._gateway.age_s,
+            busy_s=time.thread_time,
+        )
+        brownout = Brownout(Mode(config.brownout), lambda: limiter.is_overloaded)
+        early = {
+            "off": None,
+            "auto": lambda: brownout.is_active,
+            "on": lambda: True,
+        }[config.sold_out_early]
+        admission = Admission(self._gateway, limiter, quotas, brownout, sold_out_early=early)
+        self.metrics.add_gauges(admission.families)
+        return admission
 
     def _certificate_reloaded(self, good: bool) -> None:
         if good:
@@ -394,9 +467,12 @@ class Server:
         gateway.begin_drain()
         self._hub.wake_all()
         await self._end_standby()  # first: its turn must not come any more
-        if self._grpc is not None:
+        if self._grpc:
             _log.info("draining", open_calls=self.open_calls, grace_s=self._grace_s)
-            await self._grpc.stop(self._grace_s)
+            if self._grace_s:
+                # What gRPC's core has not handed over yet it would cancel, without a word.
+                await asyncio.sleep(_LAST_CALLS_S)
+            await asyncio.gather(*(listening.stop(self._grace_s) for listening in self._grpc))
         await self._close_ledger()
         await self._launcher.close()
         if self._metrics_server is not None:
@@ -460,7 +536,11 @@ def _holder() -> str:
 
 async def _serve(config: Config, on_serving: Callable[[Server], None] | None) -> int:
     loop = asyncio.get_running_loop()
-    server = Server(config, before_serving=settle_memory)
+    try:
+        server = Server(config, before_serving=settle_memory)
+    except CannotStart as fault:
+        _log.error("can not start", reason=str(fault))
+        return 2
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, server.drain, config.drain_ms_max)
     loop.add_signal_handler(signal.SIGUSR1, server.take_over)

@@ -93,6 +93,7 @@ class Metrics(Collector):
         self.expiry_lag_seconds = Histogram(SECONDS)
         self.batch_bytes = 0
         self.decode_fallbacks = 0
+        self.sold_out_early = 0
         self.watches = 0
         self.watch_coalesced = 0
         self.certificate_reloads = 0
@@ -158,6 +159,11 @@ class Metrics(Collector):
                 "holdfast_decode_fallbacks",
                 "Creates that the compiled decoder left to protobuf.",
                 self.decode_fallbacks,
+            ),
+            (
+                "holdfast_sold_out_early",
+                "Requests refused for lack of stock before the ledger was asked.",
+                self.sold_out_early,
             ),
             ("holdfast_journal_bytes", "Bytes of commands given to the journal.", self.batch_bytes),
             (

@@ -31,9 +31,7 @@ TARGETS_MAX = 16
 _OF_THIS_SERVER = frozenset(
     {"", "SHARD_MOVED", "DRAINING", "SHARD_RECOVERING", "JOURNAL_UNAVAILABLE", "NOT_SERVING"}
 )
-_GONE = frozenset(
-    {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED}
-)
+_GONE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
 # What it says when it has not begun with the call and knows that another server will.
 _REDIRECTS = frozenset({"SHARD_MOVED", "DRAINING"})
 
@@ -176,8 +174,16 @@ class ChannelPool(Generic[ChannelT]):
         `answers` is what it was when the call began: a call that timed out while others were
         answered was slow, and its server is not gone. Returns whether the call is only being passed
         on: its server named another one, no server has seen it, or its target was left already.
+
+        CANCELLED without a reason is what a server sheds that has too much to do, and what it has
+        not begun with when it ends. The others could not help with the first, and the next attempt
+        finds out about the second: the target is not left, and the call counts as passed on.
         """
-        if self._targets == 1 or failure.code not in _GONE:
+        if self._targets == 1:
+            return False
+        if failure.code is grpc.StatusCode.CANCELLED and not failure.reason:
+            return True
+        if failure.code not in _GONE:
             return False
         is_slow = failure.code is grpc.StatusCode.DEADLINE_EXCEEDED and answers != self.answers
         if is_slow or failure.reason not in _OF_THIS_SERVER:

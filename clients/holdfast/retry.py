@@ -10,6 +10,9 @@ Invariants
    was not sent, or its server has said that another one serves; and once when it said nothing.
 3. The server's word wins: a pushback is obeyed to the millisecond, and "never" is never.
 4. No attempt and no wait goes past the call's deadline.
+5. What is urgent (it settles a hold: the shopper has paid, or gives the units back) is never held
+   back by the throttle, and its retries come from a budget of its own: what gRPC's core sheds is
+   drawn by lot, whatever it is, and a confirmation must not run out of tickets.
 
 The retryable codes were measured, not guessed: what gRPC's core sheds before the server's Python
 sees it arrives as UNAVAILABLE or as CANCELLED without details; with both, every such call of a
@@ -57,24 +60,32 @@ class RetryPolicy:
     budget_per_call: float = 0.1
     """Retries that each call earns: 0.1 lets retries be a tenth of the calls."""
 
+    urgent_attempts_max: int = 10
+    """As attempts_max, for confirmations and cancellations."""
+    urgent_budget_per_call: float = 2.0
+    """As budget_per_call, for confirmations and cancellations."""
+
     def __post_init__(self) -> None:
-        if self.attempts_max < 1:
-            raise ValueError(f"attempts_max must be at least 1, not {self.attempts_max}")
+        for name in ("attempts_max", "urgent_attempts_max"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if not 0 < self.attempt_share <= 1:
             raise ValueError(f"attempt_share must lie in (0, 1], not {self.attempt_share}")
         if min(self.backoff_s, self.backoff_s_max, self.budget_tokens_max) < 0:
             raise ValueError("backoff_s, backoff_s_max and budget_tokens_max must not be negative")
-        if self.budget_per_call < 0:
-            raise ValueError(f"budget_per_call must not be negative, not {self.budget_per_call}")
+        for name in ("budget_per_call", "urgent_budget_per_call"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
 
 
 class RetryBudget:
     """A bucket of retries, shared by all calls of a client. Safe to share between threads."""
 
-    def __init__(self, policy: RetryPolicy) -> None:
+    def __init__(self, policy: RetryPolicy, *, urgent: bool = False) -> None:
+        """`urgent`: the one that confirmations and cancellations fill."""
         self._tokens = policy.budget_tokens_max
         self._tokens_max = policy.budget_tokens_max
-        self._per_call = policy.budget_per_call
+        self._per_call = policy.urgent_budget_per_call if urgent else policy.budget_per_call
         self.spent = 0
         """Retries paid for so far."""
         self._lock = threading.Lock()
@@ -102,7 +113,7 @@ class RetryBudget:
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """What all calls of a client share: policy, budget, throttle, and where time comes from."""
+    """What all calls of a client share: policy, budgets, throttle, and where time comes from."""
 
     policy: RetryPolicy
     budget: RetryBudget
@@ -111,6 +122,15 @@ class Patience:
     """Seconds that only go forward."""
     chance: Callable[[], float] = random.random
     """Evenly from 0 to 1."""
+    urgent_budget: RetryBudget = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "urgent_budget", RetryBudget(self.policy, urgent=True))
+
+    @property
+    def retries(self) -> int:
+        """Retries paid for so far."""
+        return self.budget.spent + self.urgent_budget.spent
 
 
 @dataclass(slots=True)
@@ -120,6 +140,7 @@ class Attempts:
     patience: Patience
     repeatable: bool
     timeout_s: float
+    urgent: bool = False
     count: int = 0
     _not_sent: int = 0
     _was_passed_on: bool = False
@@ -127,7 +148,16 @@ class Attempts:
 
     def __post_init__(self) -> None:
         self._deadline = self.patience.clock() + self.timeout_s
-        self.patience.budget.earn()
+        self._budget.earn()
+
+    @property
+    def _budget(self) -> RetryBudget:
+        return self.patience.urgent_budget if self.urgent else self.patience.budget
+
+    @property
+    def _attempts_max(self) -> int:
+        policy = self.patience.policy
+        return policy.urgent_attempts_max if self.urgent else policy.attempts_max
 
     def begin(self) -> float:
         """Seconds the next attempt may take. Raises Throttled, or DeadlineExceeded."""
@@ -135,10 +165,12 @@ class Attempts:
         left_s = self._deadline - patience.clock()
         if left_s < _ATTEMPT_S_MIN:
             raise DeadlineExceeded(f"no answer within {self.timeout_s:g} s")
-        if patience.throttle and not patience.throttle.admit(patience.clock(), patience.chance()):
-            raise Throttled("held back by the client: the server turns most calls away")
+        if patience.throttle:
+            sent = patience.throttle.admit(patience.clock(), patience.chance())
+            if not sent and not self.urgent:
+                raise Throttled("held back by the client: the server turns most calls away")
         self.count += 1
-        if not self.repeatable or self.count >= patience.policy.attempts_max:
+        if not self.repeatable or self.count >= self._attempts_max:
             return left_s
         return min(left_s, self.timeout_s * patience.policy.attempt_share)
 
@@ -159,9 +191,12 @@ class Attempts:
 
         `passed_on`: the next one goes to another server, and this one was none of its.
         """
-        if self.patience.throttle and failure.code not in _RETRYABLE:
+        throttle = self.patience.throttle
+        if throttle and failure.code in _RETRYABLE:
+            throttle.turned_away(self.patience.clock())
+        elif throttle:
             # A refusal by the ledger is an answer: the server had the capacity to give it.
-            self.patience.throttle.accepted(self.patience.clock())
+            throttle.accepted(self.patience.clock())
         wait_s, hindrance = self._judge(failure, passed_on)
         if wait_s is None:
             raise self._error(failure, hindrance)
@@ -169,7 +204,6 @@ class Attempts:
 
     def _judge(self, failure: Failure, passed_on: bool) -> tuple[float | None, str]:
         """The wait before another attempt; or None, and what stands against one."""
-        policy = self.patience.policy
         if failure.code not in _RETRYABLE or not self.repeatable:
             return None, ""
         if failure.retry_forbidden:
@@ -178,14 +212,14 @@ class Attempts:
             self._not_sent += 1
         elif passed_on and not failure.reason:
             passed_on, self._was_passed_on = not self._was_passed_on, True
-        if self.count >= policy.attempts_max and not passed_on:
+        if self.count >= self._attempts_max and not passed_on:
             return None, "every attempt used"
         wait_s = self._wait_s(failure)
         if self.patience.clock() + wait_s + _ATTEMPT_S_MIN > self._deadline:
             return None, "no time left"
         if passed_on:
             self.count -= 1
-        elif not self.patience.budget.spend():
+        elif not self._budget.spend():
             return None, "retry budget spent"
         return wait_s, ""
 

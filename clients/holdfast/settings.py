@@ -24,6 +24,8 @@ class Settings:
     channels: int
     patience: Patience
     metadata: tuple[tuple[str, str], ...] = ()
+    settle_address: Address | None = None
+    """Where confirmations and cancellations go first; None: with all else."""
     stream_patience: Patience = field(init=False)
     """How streams come back: until the stream's patience has passed without a single message, and
     not paid from the budget, since one stream stands for many calls."""
@@ -43,7 +45,7 @@ class Settings:
 
     def attempts(self, call: Call[object]) -> Attempts:
         """The attempts of `call`, its deadline counted from now."""
-        return Attempts(self.patience, call.repeatable, self.timeout_s_of(call))
+        return Attempts(self.patience, call.repeatable, self.timeout_s_of(call), call.method.urgent)
 
     def stream_attempts(self, patience_s: float | None = None) -> Attempts:
         """The attempts of a stream: as patient as a call until its first message.
@@ -69,6 +71,7 @@ def settings_of(
     retry: RetryPolicy | None,
     throttle: Throttle | None,
     metadata: tuple[tuple[str, str], ...],
+    settle_target: str | None = None,
     patience: Patience | None = None,
 ) -> Settings:
     """The settings of a client, checked. Raises ValueError naming what does not fit."""
@@ -86,4 +89,5 @@ def settings_of(
         channels,
         patience,
         metadata,
+        Address(settle_target, tls) if settle_target else None,
     )

@@ -16,7 +16,7 @@ from engine.commands import CommandBatch
 from engine.outcomes import Outcomes
 from engine.state import State
 from server.application.clock import Clock
-from server.application.piece_queue import RESERVE
+from server.application.piece_queue import REPORT, RESERVE
 from server.application.sequencer import Durability, Sequencer, Status
 from server.application.sequencer_errors import (
     DeadlinePassed,
@@ -65,6 +65,11 @@ class NotDone(Exception):
         super().__init__(message)
         self.why = why
         self.retry_ms = retry_ms
+
+    @staticmethod
+    def overloaded(limit: str, retry_ms: int) -> NotDone:
+        """This limit stands against it now."""
+        return NotDone(Why.OVERLOADED, f"more comes than can be answered: {limit}", retry_ms)
 
 
 def _spread(milliseconds: int) -> int:
@@ -181,6 +186,14 @@ class Gateway:
     def ledger_id(self) -> str:
         """Which ledger this is, also after a restart. Raises NotDone."""
         return (self._followed() or self._live()).journal.genesis.ledger_id
+
+    def age_s(self) -> float:
+        """How long the oldest command has waited, for its turn or for the journal; 0 when none
+        does, or nothing is served. Feeds, which may wait, do not count."""
+        sequencer = self.sequencer
+        if sequencer is None:
+            return 0.0
+        return max(sequencer.flight_age_s(), *sequencer.queue_ages_s()[:REPORT])
 
     def now_ms(self) -> int:
         """Ledger time."""

@@ -20,6 +20,7 @@ from engine import limits
 from server.application.gateway import Gateway, NotDone, Why
 from server.logs import get
 from server.metrics import MethodStats, Metrics
+from server.transport.admission import Admission
 from server.transport.decode import Caller
 from server.transport.errors import Case, Fault, Refusal, Refused, refusal
 from server.transport.identity import caller_of
@@ -75,10 +76,17 @@ class Methods:
     """The handlers of one service, being collected for a server."""
 
     def __init__(
-        self, service: str, gateway: Gateway, metrics: Metrics, *, log_requests: bool
+        self,
+        service: str,
+        gateway: Gateway,
+        metrics: Metrics,
+        admission: Admission,
+        *,
+        log_requests: bool,
     ) -> None:
         self._service = service
         self._gateway = gateway
+        self._admission = admission
         self._metrics = metrics
         self._log_requests = log_requests
         self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
@@ -101,6 +109,7 @@ class Methods:
     def unary_raw(self, name: str, handler: RawHandler, *, large: bool = False) -> None:
         """A method that reads and writes its bytes itself."""
         stats = self._metrics.method(f"{self._service}/{name}")
+        door = self._admission.door(self._service, name)
 
         async def serve(raw: bytes, context: Context) -> bytes:
             started = time.perf_counter()
@@ -109,7 +118,8 @@ class Methods:
             try:
                 if len(raw) > _MESSAGE_MAX and not large:
                     raise Refused(_too_large(raw))
-                reply = await handler(raw, Call(context, caller_of(context)))
+                call = Call(context, caller_of(context))
+                reply = await (door.serve(handler, raw, call) if door else handler(raw, call))
                 code = 0
                 return reply
             except asyncio.CancelledError:
@@ -168,7 +178,9 @@ class Methods:
         stats.in_flight += 1
         code = _CANCELLED
         try:
-            async for reply in replies(Call(context, caller_of(context))):
+            call = Call(context, caller_of(context))
+            self._admission.check_rate(call.caller, lambda: 1)
+            async for reply in replies(call):
                 stats.items += 1
                 await context.write(reply)
             code = 0

@@ -207,7 +207,8 @@ def _retry(rule: Rule, case: Case, message: str) -> list[Message]:
 
 def _quota(rule: Rule, case: Case, message: str) -> list[Message]:
     violation = error_details_pb2.QuotaFailure.Violation(subject=case.subject, description=message)
-    return [error_details_pb2.QuotaFailure(violations=[violation])]
+    failure = error_details_pb2.QuotaFailure(violations=[violation])
+    return [failure, *_retry(rule, case, message)] if case.retry_ms > 0 else [failure]
 
 
 _FAILED = StatusCode.FAILED_PRECONDITION

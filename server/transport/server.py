@@ -15,7 +15,6 @@ from grpc_channelz.v1 import channelz
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection
 
-from engine import limits
 from holdfast.v1 import (
     admin_service_pb2,
     availability_service_pb2,
@@ -24,14 +23,17 @@ from holdfast.v1 import (
     reservation_service_pb2,
     routing_service_pb2,
 )
+from server.admission.classes import WorkClass
 from server.application.gateway import Gateway
 from server.application.watch import WatchHub
 from server.metrics import Metrics
 from server.routing.catalog import Catalog
 from server.routing.decision_log import DecisionLog
 from server.routing.metrics import RoutingMetrics
+from server.transport.admission import CLASS_OF, Admission
 from server.transport.calls import Methods
 from server.transport.channel_nodes import ChannelNodes
+from server.transport.connection_limits import ConnectionLimits, channel_options
 from server.transport.health import SERVICE, Health
 from server.transport.ledger_view import LedgerView
 from server.transport.node_rows import NodeRows
@@ -49,15 +51,7 @@ from server.transport.services.promises import PromiseService
 from server.transport.services.reservations import ReservationService
 from server.transport.services.routing import RoutingService
 from server.transport.services.watch import WatchService
-
-# A message's own limit, and some room for its frame.
-_RECEIVE_BYTES_MAX = limits.bulk_message_bytes_max + 1024
-_METADATA_BYTES_MAX = 16 * 1024
-_STREAMS_PER_CONNECTION_MAX = 1024
-_PING_MS_MIN = 10_000
-_PING_STRIKES_MAX = 2
-_KEEPALIVE_MS = 30_000
-_KEEPALIVE_TIMEOUT_MS = 10_000
+from server.transport.sold_out import SoldOut
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,31 +61,33 @@ class Listener:
     address: str
     credentials: grpc.ServerCredentials | None
     concurrent_calls_max: int
+    connection: ConnectionLimits
+    degraded_age_ms_max: int
     reflection: bool
     channelz: bool
     log_requests: bool
     routing_decisions_max: int
 
 
+# What the listener for settling serves: see `build_settling`.
+_SETTLING = frozenset(
+    f"/holdfast.v1.ReservationService/{name}"
+    for name, work in CLASS_OF.items()
+    if work is WorkClass.SETTLE
+)
+
+
 class CannotListen(Exception):
     """The address is taken or is none of this machine."""
 
 
-def channel_options() -> Sequence[tuple[str, Any]]:
-    """What every connection is held to."""
-    return (
-        ("grpc.max_receive_message_length", _RECEIVE_BYTES_MAX),
-        ("grpc.max_send_message_length", -1),  # replies are bounded by their requests
-        ("grpc.max_metadata_size", _METADATA_BYTES_MAX),
-        ("grpc.max_concurrent_streams", _STREAMS_PER_CONNECTION_MAX),
-        # Without this a second server on the same port would silently take half the connections.
-        ("grpc.so_reuseport", 0),
-        ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
-        ("grpc.keepalive_timeout_ms", _KEEPALIVE_TIMEOUT_MS),
-        ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.min_ping_interval_without_data_ms", _PING_MS_MIN),
-        ("grpc.http2.max_ping_strikes", _PING_STRIKES_MAX),
-    )
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A server, not started, the port it is bound to, and what serves its methods."""
+
+    server: grpc.aio.Server
+    port: int
+    handlers: Sequence[grpc.GenericRpcHandler]
 
 
 def build(
@@ -101,21 +97,58 @@ def build(
     hub: WatchHub,
     health: Health,
     metrics: Metrics,
+    admission: Admission,
     operator: Operator,
-) -> tuple[grpc.aio.Server, int]:
-    """The server, not started, and the port it is bound to. Raises CannotListen."""
-    server = grpc.aio.server(
-        options=channel_options(), maximum_concurrent_rpcs=listener.concurrent_calls_max
-    )
-    for handler in _handlers(listener, gateway, hub, metrics, operator):
-        server.add_generic_rpc_handlers((handler,))
-    checks = Methods(SERVICE, gateway, metrics, log_requests=False)
+) -> Built:
+    """The server of every service. Raises CannotListen."""
+    handlers = _handlers(listener, gateway, hub, metrics, admission, operator)
+    checks = Methods(SERVICE, gateway, metrics, admission, log_requests=False)
     health.register(checks)
-    server.add_generic_rpc_handlers((checks.generic_handler(),))
+    handlers.append(checks.generic_handler())
+    server = _server(listener, handlers)
     if listener.channelz:
         channelz.add_channelz_servicer(server)
     if listener.reflection:
         _add_reflection(server)
+    return Built(server, _bind(server, listener), handlers)
+
+
+def build_settling(listener: Listener, handlers: Sequence[grpc.GenericRpcHandler]) -> Built:
+    """A second server in front of the same handlers, for confirmations and cancellations alone.
+
+    gRPC's core sheds by lot, and counts what waits of each server for itself: here a confirmation
+    never waits behind, or is shed for, anything else. Raises CannotListen.
+    """
+    only = [_Only(_SETTLING, handler) for handler in handlers]
+    server = _server(listener, only)
+    return Built(server, _bind(server, listener), only)
+
+
+class _Only(grpc.GenericRpcHandler):
+    """Some of the methods behind another handler."""
+
+    def __init__(self, methods: frozenset[str], handler: grpc.GenericRpcHandler) -> None:
+        self._methods = methods
+        self._handler = handler
+
+    def service(self, handler_call_details: Any) -> Any:
+        """The handler of a method; None for those that are not served here."""
+        if handler_call_details.method not in self._methods:
+            return None
+        return self._handler.service(handler_call_details)
+
+
+def _server(listener: Listener, handlers: Sequence[grpc.GenericRpcHandler]) -> grpc.aio.Server:
+    server = grpc.aio.server(
+        options=channel_options(listener.connection),
+        maximum_concurrent_rpcs=listener.concurrent_calls_max,
+    )
+    for handler in handlers:
+        server.add_generic_rpc_handlers((handler,))
+    return server
+
+
+def _bind(server: grpc.aio.Server, listener: Listener) -> int:
     try:
         if listener.credentials is None:
             port = server.add_insecure_port(listener.address)
@@ -125,27 +158,41 @@ def build(
         raise CannotListen(f"{listener.address}: can not be listened on: {fault}") from fault
     if port == 0:
         raise CannotListen(f"{listener.address}: can not be listened on")
-    return server, port
+    return int(port)
 
 
 def _handlers(
-    listener: Listener, gateway: Gateway, hub: WatchHub, metrics: Metrics, operator: Operator
+    listener: Listener,
+    gateway: Gateway,
+    hub: WatchHub,
+    metrics: Metrics,
+    admission: Admission,
+    operator: Operator,
 ) -> list[grpc.GenericRpcHandler]:
     view = LedgerView(gateway)
     channels = ChannelNodes(view)
     nodes = NodeRows(view)
 
     def methods(name: str) -> Methods:
-        return Methods(f"holdfast.v1.{name}", gateway, metrics, log_requests=listener.log_requests)
+        return Methods(
+            f"holdfast.v1.{name}", gateway, metrics, admission, log_requests=listener.log_requests
+        )
 
     reservations = methods("ReservationService")
-    service = ReservationService(view, channels, metrics)
+    sold_out = SoldOut(view, metrics, admission.sold_out_early)
+    service = ReservationService(view, channels, metrics, sold_out)
     service.register(reservations)
     BulkCreate(view, channels, metrics).register(reservations)
-    ExchangeReservations(view, service).register(reservations)
+    ExchangeReservations(view, service, admission).register(reservations)
 
     availability = methods("AvailabilityService")
-    AvailabilityService(view, channels, nodes).register(availability)
+    AvailabilityService(
+        view,
+        channels,
+        nodes,
+        admission.brownout,
+        degraded_age_ms_max=listener.degraded_age_ms_max,
+    ).register(availability)
     WatchService(view, channels, hub).register(availability)
 
     inventory = methods("InventoryService")

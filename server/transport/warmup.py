@@ -9,6 +9,7 @@ import numpy as np
 from engine import commands, tables
 from engine.hashing import key_of
 from engine.machine import apply
+from engine.requests import find_request
 from engine.routing.warmup import warm_up as warm_up_routing
 from engine.state import Capacity, State
 from engine.warmup import warm_up as warm_up_engine
@@ -66,6 +67,7 @@ def warm_up() -> None:
     read_positions(state, rows, channel="c", need_by_ms=5, owner="o")
     keys = state.names["key"][:1]
     find_rows(state, keys, keys)
+    find_request(state.tables, np.uint64(1), np.uint64(1))
     scan.positions(state, tables.STOCK, 0, 10)
     scan.reservations(state, 0, 10)
     scan.movements(state, 0, 10)

@@ -30,11 +30,17 @@ from holdfast.v1 import (
     reservation_service_pb2,
     routing_service_pb2,
 )
+from server.admission.brownout import Brownout, Mode
+from server.admission.classes import WorkClass
+from server.admission.gradient_limit import GradientLimit, LimitSettings
+from server.admission.limiter import Limiter
+from server.admission.quotas import Quotas
 from server.application.watch import WatchHub
 from server.config import Config, flag
 from server.ledger_metrics import LedgerMetrics
 from server.metrics import Metrics
 from server.routing.metrics import RoutingMetrics
+from server.transport.admission import Admission
 from server.transport.errors import TABLE
 from server.verifications import Verifications
 
@@ -134,6 +140,12 @@ def exported() -> Iterator[Any]:
     routing = RoutingMetrics()
     routing.conflict("CAPACITY_EXHAUSTED")
     metrics.add_gauges(routing.collect)
+    limiter = Limiter(GradientLimit(LimitSettings()))
+    brownout = Brownout(Mode.AUTO, lambda: False)
+    admission = Admission(gateway, limiter, Quotas(), brownout)
+    admission.count_shed(WorkClass.RESERVE, "admission_limit")
+    admission.count_quota("open_holds_max")
+    metrics.add_gauges(admission.families)
     yield from metrics.registry.collect()
 
 

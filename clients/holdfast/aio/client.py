@@ -73,7 +73,8 @@ class Client:
     HOLDFAST_TARGET, or port 7420 of this machine. Every call ends within `timeout` seconds
     (`slow_timeout` for the few that move much), retries included; writes bear one request_id over
     all attempts. `channels` is the number of connections to each. `throttle` holds calls back
-    while the server turns most of them away.
+    while the server turns most of them away. `settle_target` is where the server takes
+    confirmations and cancellations alone, where it does (`settle_listen`).
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Client:
         channels: int = 1,
         retry: RetryPolicy | None = None,
         throttle: Throttle | None = None,
+        settle_target: str | None = None,
         metadata: Iterable[tuple[str, str]] = (),
         _patience: Patience | None = None,
     ) -> None:
@@ -97,6 +99,7 @@ class Client:
             channels=channels,
             retry=retry,
             throttle=throttle,
+            settle_target=settle_target,
             metadata=tuple(metadata),
             patience=_patience,
         )
@@ -112,6 +115,12 @@ class Client:
         # Channels belong to the running event loop, which need not run yet.
         targets = address.targets
         self._open_pool = functools.cache(lambda: ChannelPool(channels, targets, open_channel))
+        self._open_settle_pool: functools._lru_cache_wrapper[ChannelPool[aio.Channel]] | None = None
+        if self._settings.settle_address:
+            all_targets = (*self._settings.settle_address.targets, *targets)
+            self._open_settle_pool = functools.cache(
+                lambda: ChannelPool(channels, all_targets, open_channel)
+            )
         self.nodes: Resources[Node] = Resources(self, network_calls.NODES)
         self.node_groups: Resources[NodeGroup] = Resources(self, network_calls.NODE_GROUPS)
         self.items: Resources[Item] = Resources(self, network_calls.ITEMS)
@@ -130,7 +139,7 @@ class Client:
     @property
     def retries(self) -> int:
         """How often calls of this client were sent again so far."""
-        return self._settings.patience.budget.spent
+        return self._settings.patience.retries
 
     reserve = Awaiting(reservation_calls.reserve)
     batch_reserve = Awaiting(reservation_calls.batch_reserve)
@@ -262,9 +271,10 @@ class Client:
 
     async def close(self) -> None:
         """Close the connections; calls under way fail."""
-        if self._open_pool.cache_info().currsize:
-            for channel in self._open_pool().channels:
-                await channel.close()
+        for open_pool in (self._open_pool, self._open_settle_pool):
+            if open_pool is not None and open_pool.cache_info().currsize:
+                for channel in open_pool().channels:
+                    await channel.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -277,21 +287,33 @@ class Client:
     ) -> None:
         await self.close()
 
+    def _pool_of(self, method: Method) -> ChannelPool[aio.Channel]:
+        """The connections that `method` goes by: what settles a hold may have its own."""
+        if method.urgent and self._open_settle_pool is not None:
+            return self._open_settle_pool()
+        return self._open_pool()
+
     def _open(self, kind: str, method: Method) -> Way:
         """The callable of `method` on the next connection."""
-        return self._open_pool().way(kind, method.path, method.encode, method.decode)
+        return self._pool_of(method).way(kind, method.path, method.encode, method.decode)
 
     def _failed(
-        self, attempts: Attempts, failure: Failure, target: int, answers: int | None = None
+        self,
+        attempts: Attempts,
+        failure: Failure,
+        target: int,
+        answers: int | None = None,
+        pool: ChannelPool[aio.Channel] | None = None,
     ) -> float:
         """Seconds before another attempt, which may go to another target; or raises the error."""
-        passed_on = self._open_pool().leave(target, failure, answers=answers)
+        pool = pool or self._open_pool()
+        passed_on = pool.leave(target, failure, answers=answers)
         return attempts.failed(failure, passed_on=passed_on)
 
     async def _await(self, call: Call[T]) -> T:
         """Send `call`, again where that is safe and paid for, and await its answer."""
         attempts = self._settings.attempts(call)
-        pool = self._open_pool()
+        pool = self._pool_of(call.method)
         try:
             while True:
                 answers = pool.answers
@@ -304,7 +326,7 @@ class Client:
                     )
                 except grpc.RpcError as error:
                     failure = failure_of(error)
-                    await self._sleep(self._failed(attempts, failure, way.target, answers))
+                    await self._sleep(self._failed(attempts, failure, way.target, answers, pool))
                     continue
                 pool.answers += 1
                 attempts.succeeded()

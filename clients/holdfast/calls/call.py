@@ -25,6 +25,8 @@ class Method:
     reply: type[Message]
     slow: bool = False
     """It moves or reads much: the client's longer default timeout applies."""
+    urgent: bool = False
+    """It settles a hold: it is never throttled, and has a retry budget of its own."""
 
     @property
     def path(self) -> str:

@@ -71,7 +71,8 @@ class Client:
     HOLDFAST_TARGET, or port 7420 of this machine. Every call ends within `timeout` seconds
     (`slow_timeout` for the few that move much), retries included; writes bear one request_id over
     all attempts. `channels` is the number of connections to each. `throttle` holds calls back
-    while the server turns most of them away.
+    while the server turns most of them away. `settle_target` is where the server takes
+    confirmations and cancellations alone, where it does (`settle_listen`).
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Client:
         channels: int = 1,
         retry: RetryPolicy | None = None,
         throttle: Throttle | None = None,
+        settle_target: str | None = None,
         metadata: Iterable[tuple[str, str]] = (),
         _patience: Patience | None = None,
     ) -> None:
@@ -95,6 +97,7 @@ class Client:
             channels=channels,
             retry=retry,
             throttle=throttle,
+            settle_target=settle_target,
             metadata=tuple(metadata),
             patience=_patience,
         )
@@ -108,6 +111,10 @@ class Client:
             return grpc.insecure_channel(target, address.options())
 
         self._pool = ChannelPool(channels, address.targets, open_channel)
+        self._settle_pool: ChannelPool[grpc.Channel] | None = None
+        if self._settings.settle_address:
+            targets = (*self._settings.settle_address.targets, *address.targets)
+            self._settle_pool = ChannelPool(channels, targets, open_channel)
         self.nodes: Resources[Node] = Resources(self, network_calls.NODES)
         self.node_groups: Resources[NodeGroup] = Resources(self, network_calls.NODE_GROUPS)
         self.items: Resources[Item] = Resources(self, network_calls.ITEMS)
@@ -126,7 +133,7 @@ class Client:
     @property
     def retries(self) -> int:
         """How often calls of this client were sent again so far."""
-        return self._settings.patience.budget.spent
+        return self._settings.patience.retries
 
     reserve = Blocking(reservation_calls.reserve)
     batch_reserve = Blocking(reservation_calls.batch_reserve)
@@ -259,8 +266,10 @@ class Client:
 
     def close(self) -> None:
         """Close the connections; calls under way fail."""
-        for channel in self._pool.channels:
-            channel.close()
+        for pool in (self._pool, self._settle_pool):
+            if pool is not None:
+                for channel in pool.channels:
+                    channel.close()
 
     def __enter__(self) -> Self:
         return self
@@ -273,21 +282,33 @@ class Client:
     ) -> None:
         self.close()
 
+    def _pool_of(self, method: Method) -> ChannelPool[grpc.Channel]:
+        """The connections that `method` goes by: what settles a hold may have its own."""
+        if method.urgent and self._settle_pool is not None:
+            return self._settle_pool
+        return self._pool
+
     def _open(self, kind: str, method: Method) -> Way:
         """The callable of `method` on the next connection."""
-        return self._pool.way(kind, method.path, method.encode, method.decode)
+        return self._pool_of(method).way(kind, method.path, method.encode, method.decode)
 
     def _failed(
-        self, attempts: Attempts, failure: Failure, target: int, answers: int | None = None
+        self,
+        attempts: Attempts,
+        failure: Failure,
+        target: int,
+        answers: int | None = None,
+        pool: ChannelPool[grpc.Channel] | None = None,
     ) -> float:
         """Seconds before another attempt, which may go to another target; or raises the error."""
-        passed_on = self._pool.leave(target, failure, answers=answers)
+        pool = pool or self._pool
+        passed_on = pool.leave(target, failure, answers=answers)
         return attempts.failed(failure, passed_on=passed_on)
 
     def _wait(self, call: Call[T]) -> T:
         """Send `call`, again where that is safe and paid for, and wait for its answer."""
         attempts = self._settings.attempts(call)
-        pool = self._pool
+        pool = self._pool_of(call.method)
         try:
             while True:
                 answers = pool.answers
@@ -300,7 +321,7 @@ class Client:
                     )
                 except grpc.RpcError as error:
                     failure = failure_of(error)
-                    self._sleep(self._failed(attempts, failure, way.target, answers))
+                    self._sleep(self._failed(attempts, failure, way.target, answers, pool))
                     continue
                 pool.answers += 1
                 attempts.succeeded()

@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 
 from engine import limits
 from holdfast.v1 import reservation_service_pb2 as messages
+from server.transport.admission import Admission
 from server.transport.calls import Call, Methods, refusal_of
 from server.transport.errors import Refused
 from server.transport.inbox import Inbox
@@ -30,7 +31,7 @@ _READ_AHEAD = 16
 class ExchangeReservations:
     """The handler of ExchangeReservations."""
 
-    def __init__(self, view: LedgerView, service: ReservationService) -> None:
+    def __init__(self, view: LedgerView, service: ReservationService, admission: Admission) -> None:
         self._view = view
         self._commands: dict[str, Callable[[Any, Call], Coroutine[Any, Any, Message]]] = {
             "create_reservation": service.create,
@@ -48,6 +49,13 @@ class ExchangeReservations:
             ("ReturnReservation", "return_reservation"),
         ):
             self._commands[field] = _bind(service, name)
+        self._doors = {
+            field: admission.door(
+                "holdfast.v1.ReservationService",
+                "".join(word.capitalize() for word in field.split("_")),
+            )
+            for field in self._commands
+        }
 
     def register(self, methods: Methods) -> None:
         """Offer the method."""
@@ -78,7 +86,12 @@ class ExchangeReservations:
                 check.required("command")
                 check.refuse()
                 raise AssertionError("a violation refuses")
-            reply = await self._commands[field](getattr(request, field), call)
+            command, door = getattr(request, field), self._doors[field]
+            handler = self._commands[field]
+            if door is None:
+                reply = await handler(command, call)
+            else:
+                reply = await door.serve_message(handler, command, call)
             getattr(result, field).CopyFrom(reply)
             result.revision = reply.revision  # type: ignore[attr-defined]
         except asyncio.CancelledError:

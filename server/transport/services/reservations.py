@@ -27,6 +27,7 @@ from server.transport.errors import Case, Fault, Refusal, Refused, refusal
 from server.transport.ledger_view import LedgerView
 from server.transport.malformed import read
 from server.transport.paging import page_of
+from server.transport.sold_out import SoldOut
 from server.transport.validation import Checker
 
 Q = TypeVar("Q", bound=Message)
@@ -92,10 +93,13 @@ STEPS = {
 class ReservationService:
     """Handlers of the service's unary methods."""
 
-    def __init__(self, view: LedgerView, channels: ChannelNodes, metrics: Metrics) -> None:
+    def __init__(
+        self, view: LedgerView, channels: ChannelNodes, metrics: Metrics, sold_out: SoldOut
+    ) -> None:
         self._view = view
         self._channels = channels
         self._metrics = metrics
+        self._sold_out = sold_out
         self._collector = CreateCollector(view, channels)
 
     def register(self, methods: Methods) -> None:
@@ -113,15 +117,25 @@ class ReservationService:
 
     async def create_raw(self, raw: bytes, call: Call) -> bytes:
         """CreateReservation from and to bytes, by the compiled codec where the request is usual."""
+        return await self._sold_out.around(raw, call, lambda: self._create_raw(raw, call))
+
+    async def _create_raw(self, raw: bytes, call: Call) -> bytes:
         answer = await self._collector.create(raw, call)
         if answer is not None and answer.reply:
             return answer.reply
+        known = self._sold_out.again(raw, answer.outcomes) if answer is not None else None
+        if known is not None:
+            raise Refused(known)
         request = read(messages.CreateReservationRequest, raw)
         if answer is None:
             self._metrics.decode_fallbacks += 1
             reply = await self.create(request, call)
         else:
-            reply = self._created(request, answer.outcomes)
+            try:
+                reply = self._created(request, answer.outcomes)
+            except Refused as refused:
+                self._sold_out.learn(raw, request, answer.outcomes, refused.refusal)
+                raise
         return reply.SerializeToString(deterministic=True)
 
     async def create(

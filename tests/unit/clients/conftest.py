@@ -48,6 +48,7 @@ class Caller:
     chance: float = 0.5
     timeout_s: float = 5.0
     budget: RetryBudget | None = None
+    settle_target: str | None = None
 
     def run(self, call: Callable[[Any], Any]) -> Any:
         """What ``call(client)`` returns, awaited where need be."""
@@ -55,7 +56,11 @@ class Caller:
         patience = Patience(
             self.policy, self.budget, self.throttle, self.time.clock, lambda: self.chance
         )
-        options: dict[str, Any] = {"timeout": self.timeout_s, "_patience": patience}
+        options: dict[str, Any] = {
+            "timeout": self.timeout_s,
+            "settle_target": self.settle_target,
+            "_patience": patience,
+        }
         if self.flavour == "sync":
             with holdfast.Client(self.target, **options) as client:
                 client._sleep = self.time.wait

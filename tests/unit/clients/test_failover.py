@@ -182,3 +182,40 @@ def test_targets_are_told_apart_by_commas():
 def test_a_list_with_a_hole_or_without_end_is_refused(target: str):
     with pytest.raises(ValueError, match="with commas between"):
         holdfast.Client(target)
+
+
+def test_a_server_that_sheds_is_not_left(server: FakeServer, other: FakeServer, caller: Caller):
+    """What gRPC's core sheds has no reason; the others stand by, and could not help."""
+    server.script("CreateReservation", Refusal(grpc.StatusCode.CANCELLED), HELD)
+    other.script("CreateReservation", STANDBY)
+    assert caller.run(reserve).reservation_id == "r-1"
+    assert len(server.received) == 2
+    assert not other.received
+
+
+CONFIRMED = wire.ConfirmReservationResponse(revision=8)
+CONFIRMED.reservation.reservation_id = "r-1"
+
+
+def confirm(client):
+    return client.confirm("r-1")
+
+
+def test_what_settles_a_hold_goes_where_nothing_else_does(
+    server: FakeServer, other: FakeServer, caller: Caller
+):
+    caller.target, caller.settle_target = server.target, other.target
+    server.script("CreateReservation", HELD)
+    other.script("ConfirmReservation", CONFIRMED)
+    caller.run(reserve)
+    caller.run(confirm)
+    assert [call.method for call in server.received] == ["CreateReservation"]
+    assert [call.method for call in other.received] == ["ConfirmReservation"]
+
+
+def test_what_settles_a_hold_goes_with_all_else_where_there_is_no_such_place(
+    server: FakeServer, caller: Caller
+):
+    caller.target, caller.settle_target = server.target, f"127.0.0.1:{free_port()}"
+    server.script("ConfirmReservation", CONFIRMED)
+    assert caller.run(confirm).reservation_id == "r-1"

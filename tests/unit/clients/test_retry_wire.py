@@ -202,3 +202,52 @@ def test_no_server_at_all_is_unavailable(caller: Caller, unused_tcp_port: int):
     assert caught.value.attempts == 4
     assert caught.value.method == "CreateReservation"
     assert caught.value.request_id
+
+
+def confirm(client):
+    return client.confirm("r-1")
+
+
+CONFIRMED = wire.ConfirmReservationResponse(revision=8)
+CONFIRMED.reservation.reservation_id = "r-1"
+SHED = Refusal(grpc.StatusCode.CANCELLED, message="CANCELLED")
+"""What gRPC's core sheds: no reason, no details."""
+
+
+def test_what_the_core_sheds_is_sent_again_under_the_same_request_id(
+    server: FakeServer, caller: Caller
+):
+    server.script("CreateReservation", SHED, SHED, HELD)
+    assert caller.run(reserve).reservation_id == "r-1"
+    ids = [request.request_id for request in server.requests("CreateReservation")]
+    assert len(ids) == 3
+    assert set(ids) == {ids[0]}
+
+
+def test_a_confirmation_is_never_throttled(server: FakeServer, caller: Caller):
+    caller.throttle = Throttle(k=1.0)
+    caller.chance = 0.0  # the throttle drops whatever it may
+    server.script("CreateReservation", OVERLOADED)
+    server.script("ConfirmReservation", CONFIRMED)
+    caller.policy = RetryPolicy(attempts_max=1)
+
+    for _ in range(20):
+        with pytest.raises(errors.Unavailable):
+            caller.run(reserve)
+    with pytest.raises(errors.Throttled):
+        caller.run(reserve)
+    assert caller.run(confirm).reservation_id == "r-1"
+
+
+def test_a_confirmation_has_attempts_and_a_budget_of_its_own(server: FakeServer, caller: Caller):
+    caller.policy = RetryPolicy(budget_tokens_max=2.0, budget_per_call=0.0)
+    server.script("CreateReservation", OVERLOADED)
+    for _ in range(2):
+        with pytest.raises(errors.Overloaded):
+            caller.run(reserve)
+    with pytest.raises(errors.Overloaded) as caught:
+        caller.run(reserve)
+    assert caught.value.gave_up == "retry budget spent"
+    server.script("ConfirmReservation", *[SHED] * 2, CONFIRMED)
+    assert caller.run(confirm).reservation_id == "r-1"
+    assert len({request.request_id for request in server.requests("ConfirmReservation")}) == 1

@@ -1,0 +1,188 @@
+"""What gRPC's core sheds before Python sees it: two arguments that no document promises.
+
+When one of these fails after an upgrade of grpcio, the server no longer survives an overload: look
+for what has become of ``grpc.server.max_pending_requests`` before anything is released.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+import pytest
+from google.protobuf.message import Message
+
+import holdfast
+from holdfast.retry import RetryPolicy
+from holdfast.v1 import reservation_service_pb2 as messages
+from tests.wire.conftest import Wire, create
+
+pytestmark = pytest.mark.wire
+
+PENDING_MAX = 16
+CALLS = 120
+METHOD = "/holdfast.v1.ReservationService/CreateReservation"
+CONFIRM = "/holdfast.v1.ReservationService/ConfirmReservation"
+STATS = "holdfast.v1.ReservationService/CreateReservation"
+# The core holds one more: the call that Python has asked for already.
+ASKED_FOR = 1
+
+
+async def started(tmp_path: Path, **settings: int) -> Wire:
+    wire = Wire(tmp_path / "data", **settings)
+    await wire.start()
+    await wire.nodes("berlin")
+    await wire.items("pear")
+    await wire.stock("pear", "berlin", 10_000)
+    return wire
+
+
+class Storm:
+    """Calls from another thread, while the server's event loop does not run."""
+
+    def __init__(self, port: int, method: str = METHOD) -> None:
+        options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
+        self._channel = grpc.insecure_channel(f"127.0.0.1:{port}", options)
+        self._call = self._channel.unary_unary(method)
+        self._ended = threading.Semaphore(0)
+
+    def send(self, number: int) -> grpc.Future:
+        return self.send_message(create(("pear", "berlin", 1), request_id=f"storm-{number}"))
+
+    def send_message(self, request: Message) -> grpc.Future:
+        future = self._call.future(request.SerializeToString(), timeout=60, wait_for_ready=True)
+        future.add_done_callback(lambda _: self._ended.release())
+        return future
+
+    def wait_for(self, ends: int) -> bool:
+        """Until so many calls have ended; False when they do not in time."""
+        return all(self._ended.acquire(timeout=20) for _ in range(ends))
+
+    def close(self) -> None:
+        self._channel.close()
+
+
+async def test_calls_beyond_the_limit_end_in_the_core(tmp_path: Path):
+    wire = await started(tmp_path, pending_calls_max=PENDING_MAX)
+    storm = Storm(wire.server.port)
+    try:
+        # Connected, so that all calls meet a loop that stands still.
+        await asyncio.to_thread(storm.send(0).result)
+        before = sum(wire.server.metrics.method(STATS).codes)
+        # From here to the end of the wait this function keeps the event loop from running.
+        futures = [storm.send(number) for number in range(1, CALLS + 1)]
+        shed_in_time = storm.wait_for(1 + CALLS - PENDING_MAX - ASKED_FOR)
+        shed = sum(future.done() for future in futures)
+        await asyncio.gather(*(asyncio.to_thread(future.exception) for future in futures))
+        ends = Counter(future.code() for future in futures)
+        reached = sum(wire.server.metrics.method(STATS).codes) - before
+    finally:
+        storm.close()
+        await wire.stop()
+    assert shed_in_time, "gRPC's core no longer sheds: see the head of this file"
+    assert shed >= CALLS - PENDING_MAX - ASKED_FOR
+    assert reached <= PENDING_MAX + ASKED_FOR
+    assert ends[grpc.StatusCode.OK] == reached > 0
+    # What callers must know to send it again; `holdfast.retry` does.
+    assert set(ends) == {grpc.StatusCode.OK, grpc.StatusCode.CANCELLED}
+    lost = [future for future in futures if future.code() is grpc.StatusCode.CANCELLED]
+    assert not any(future.trailing_metadata() for future in lost)
+
+
+async def test_confirmations_have_a_way_in_of_their_own(tmp_path: Path):
+    wire = await started(tmp_path, pending_calls_max=PENDING_MAX, settle_listen="127.0.0.1:0")
+    holds = [await wire.hold(("pear", "berlin", 1)) for _ in range(PENDING_MAX // 2)]
+    storm = Storm(wire.server.port)
+    settling = Storm(wire.server.settle_port, CONFIRM)
+    try:
+        await asyncio.to_thread(storm.send(0).result)
+        unknown = settling.send_message(messages.ConfirmReservationRequest(reservation_id="none"))
+        await asyncio.to_thread(unknown.exception)
+        # The loop stands still from here: the crowd fills what the core keeps, and is shed.
+        crowd = [storm.send(number) for number in range(1, CALLS + 1)]
+        assert storm.wait_for(1 + CALLS - PENDING_MAX - ASKED_FOR)
+        confirms = [
+            settling.send_message(
+                messages.ConfirmReservationRequest(reservation_id=hold.reservation_id)
+            )
+            for hold in holds
+        ]
+        both = [*crowd, *confirms]
+        await asyncio.gather(*(asyncio.to_thread(future.exception) for future in both))
+    finally:
+        storm.close()
+        settling.close()
+        await wire.stop()
+    assert unknown.code() is grpc.StatusCode.NOT_FOUND
+    assert {future.code() for future in confirms} == {grpc.StatusCode.OK}
+    assert {future.code() for future in crowd} > {grpc.StatusCode.OK}
+
+
+async def test_nothing_else_is_served_there(tmp_path: Path):
+    wire = await started(tmp_path, settle_listen="127.0.0.1:0")
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{wire.server.settle_port}") as channel:
+        for method in (METHOD, "/holdfast.v1.AdminService/Drain", "/grpc.health.v1.Health/Check"):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await channel.unary_unary(method)(b"")
+            assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    await wire.stop()
+
+
+async def test_without_the_limit_all_of_them_reach_python(tmp_path: Path):
+    """The other test can fail: the same storm, and nothing is shed."""
+    wire = await started(tmp_path, pending_calls_max=0)
+    storm = Storm(wire.server.port)
+    try:
+        await asyncio.to_thread(storm.send(0).result)
+        futures = [storm.send(number) for number in range(1, CALLS + 1)]
+        await asyncio.gather(*(asyncio.to_thread(future.exception) for future in futures))
+        reached = sum(wire.server.metrics.method(STATS).codes) - 1
+    finally:
+        storm.close()
+        await wire.stop()
+    assert reached == CALLS
+    assert {future.code() for future in futures} == {grpc.StatusCode.OK}
+
+
+async def test_our_client_brings_every_call_through(tmp_path: Path):
+    """Forty callers while the loop stands still: shed, sent again, each with one effect."""
+    wire = await started(tmp_path, pending_calls_max=PENDING_MAX)
+    retry = RetryPolicy(attempts_max=20, budget_tokens_max=1_000)
+    callers = 40
+    with (
+        holdfast.Client(f"127.0.0.1:{wire.server.port}", timeout=60, retry=retry) as client,
+        ThreadPoolExecutor(callers) as threads,
+    ):
+        await asyncio.to_thread(client.wait_until_serving, 30)
+        calls = [
+            threads.submit(client.reserve, [("pear", "berlin", 1)], owner=f"cart-{number}")
+            for number in range(callers)
+        ]
+        shed = threading.Event()
+
+        def watch() -> None:
+            while not client.retries and not all(call.done() for call in calls):
+                shed.wait(0.001)
+            shed.set()
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        assert shed.wait(30)
+        made = await asyncio.gather(*(asyncio.wrap_future(call) for call in calls))
+        retries = client.retries
+    position = await wire.position("pear", "berlin")
+    await wire.stop()
+    assert retries > 0
+    assert len({reservation.reservation_id for reservation in made}) == callers
+    assert position.held == callers
+
+
+def test_create_is_the_call_these_tests_make():
+    assert METHOD.endswith(STATS)
+    assert messages.DESCRIPTOR.services_by_name["ReservationService"].methods_by_name[
+        METHOD.rpartition("/")[2]
+    ]
