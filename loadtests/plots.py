@@ -72,7 +72,8 @@ class Chart:
         if self.limit is not None:
             y = axis.y(self.limit)
             parts.append(
-                f'<line class="limit" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
+                f'<line class="limit" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" '
+                f'y1="{y:.1f}" y2="{y:.1f}"/>'
                 f'<text class="limit-name" x="{WIDTH - _RIGHT - 4}" y="{y - 4:.1f}" '
                 f'text-anchor="end">{escape(self.limit_name)}</text>'
             )
@@ -169,8 +170,8 @@ class Chart:
         for number, (first, last, what) in enumerate(self.marks):
             left, right = self.x(first), self.x(last)
             parts.append(
-                f'<rect class="mark" x="{left:.1f}" y="{_TOP}" width="{max(right - left, 1.5):.1f}" '
-                f'height="{bottom - _TOP}"/>'
+                f'<rect class="mark" x="{left:.1f}" y="{_TOP}" '
+                f'width="{max(right - left, 1.5):.1f}" height="{bottom - _TOP}"/>'
             )
             y = _TOP + 14 + 14 * (number % 3)
             anchor, x = ("end", left - 4) if left > WIDTH * 0.7 else ("start", right + 4)

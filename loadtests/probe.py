@@ -1,4 +1,4 @@
-"""Looks at the servers while they are under load: their metrics and their memory, twice a second."""
+"""Looks at the servers while they are under load: metrics and memory, twice a second."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ class Worker:
         await caller.close()
         recording = recorder.finish()
         recording.retries = caller.retries
-        Path(order["recording"]).write_text(json.dumps(recording.to_json()))
+        _write(order["recording"], recording.to_json())
         _write_evidence(shoppers, order)
         return {"journeys": len(due), "core_seconds": core_s}
 
@@ -159,7 +159,11 @@ async def _cut_at(cut: Any, at_s: float, clock: Any) -> None:
 
 def _write_evidence(shoppers: Shoppers, order: dict[str, Any]) -> None:
     told = {"acknowledged": shoppers.evidence.acknowledged, "short": shoppers.evidence.short}
-    Path(order["evidence"]).write_text(json.dumps(told))
+    _write(order["evidence"], told)
+
+
+def _write(file: str, told: dict[str, Any]) -> None:
+    Path(file).write_text(json.dumps(told))
 
 
 async def main() -> None:
