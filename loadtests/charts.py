@@ -83,7 +83,7 @@ def queue_age(result: Result) -> Chart:
         )
         for name in QUEUES
     ]
-    return _chart(result, "Age of the ledger's queue, by class", "ms", series)
+    return _chart(result, "Age of the queue, by class", "ms", series)
 
 
 def memory(result: Result) -> Chart:

@@ -47,7 +47,7 @@ async def holds(order: dict[str, Any]) -> dict[str, Any]:
     options = [(f"grpc.max_{way}_message_length", MESSAGE_BYTES_MAX) for way in ("send", "receive")]
     started = time.monotonic()
     async with grpc.aio.insecure_channel(target, options) as channel:
-        create = channel.unary_unary(_BULK)
+        create: Any = channel.unary_unary(_BULK)
 
         async def one_message(first: int) -> None:
             nonlocal made, refused

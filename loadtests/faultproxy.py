@@ -220,8 +220,12 @@ class _Link:
             for way in ways:
                 way.cancel()
             await asyncio.gather(*ways, return_exceptions=True)
-            for _, writer in (self._caller, self._server):
+            writers = [writer for _, writer in (self._caller, self._server)]
+            for writer in writers:
                 writer.close()
+            await asyncio.gather(
+                *(writer.wait_closed() for writer in writers), return_exceptions=True
+            )
             self.ended.set()
 
     def cut(self) -> None:

@@ -76,6 +76,8 @@ def as_json(result: Result) -> dict[str, Any]:
         "is_quick": result.is_quick,
         "machine": result.machine,
         "start_unix_s": result.start_unix_s,
+        "acknowledged": result.verdict.acknowledged,
+        "commands": result.verdict.commands,
         "measured": result.measured,
         "bars": _bars(result),
         "phases": _phases(result),

@@ -163,7 +163,7 @@ class Shoppers:
                 self._calls[lines, ttl_s] = like
         self._requests += 1
         request = wire.CreateReservationRequest()
-        request.MergeFrom(like.request)
+        request.MergeFromString(like.request.SerializeToString())
         request.request_id = f"{self._unique}-{self._requests}"
         request.owner = f"shopper-{self._name}-{number}"
         return replace(like, request=request, request_id=request.request_id)

@@ -112,7 +112,7 @@ class Worker:
             part=self._part,
             parts=self._of,
         ).tolist()
-        start = order["start"]
+        start: float = order["start"]
 
         def clock() -> float:
             return time.monotonic() - start

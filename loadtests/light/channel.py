@@ -75,6 +75,12 @@ class Channel:
 
         return call
 
+    def unary_stream(self, method: str, *arguments: Any, **options: Any) -> Any:
+        """Not here: loads are made of unary calls."""
+        raise NotImplementedError(f"{method}: the light transport has unary calls only")
+
+    stream_stream = unary_stream
+
     async def _ending(self, block: bytes, message: bytes, timeout_s: float | None) -> Ending:
         loop = asyncio.get_running_loop()
         deadline = None if timeout_s is None else loop.time() + timeout_s
