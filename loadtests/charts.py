@@ -18,15 +18,14 @@ QUEUES = ("settle", "extend", "reserve", "report")
 
 
 def charts(result: Result) -> list[Chart]:
-    """All of them, in the order of the page."""
-    return [
-        throughput(result),
-        latency(result),
-        queue_age(result),
-        memory(result),
-        oversold(result),
-        holds(result),
-    ]
+    """All of them, in the order of the page: two of its whole width, four of half of it."""
+    wide = [throughput(result), latency(result)]
+    narrow = [queue_age(result), memory(result), oversold(result), holds(result)]
+    for chart in wide:
+        chart.width, chart.height = 1_100, 330
+    for chart in narrow:
+        chart.width, chart.height = 540, 230
+    return wide + narrow
 
 
 def throughput(result: Result) -> Chart:

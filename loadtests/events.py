@@ -38,6 +38,7 @@ class Events:
     scenario: Scenario
     house: House
     happened: Happened = field(default_factory=Happened)
+    _attackers: dict[int, asyncio.subprocess.Process] = field(default_factory=dict)
 
     async def before(self) -> float | None:
         """What has to be there before the run: the Unix second at which the holds of an `expiry`
@@ -76,6 +77,9 @@ class Events:
         await asyncio.gather(*(self._happen(event, clock) for event in others))
 
     async def _happen(self, event: Event, clock: Callable[[], float]) -> None:
+        if event.kind == "hostile":
+            # A program takes its time to start, on a busy core seconds: it waits for its cue.
+            self._attackers[id(event)] = await self._start(_attack_of(event, self.house.target))
         await asyncio.sleep(max(0.0, self.scenario.event_s(event) - clock()))
         began_s = clock()
         text = await getattr(self, f"_{event.kind}")(event)
@@ -138,14 +142,7 @@ class Events:
         return f"feed of {event.rows:,} rows"
 
     async def _hostile(self, event: Event) -> str:
-        target = self.house.target.split(",")[0]
-        told = await self._program(
-            [
-                *("loadtests.hostile", event.attack, "--target", target),
-                *("--seconds", str(event.for_s), "--connections", str(event.connections)),
-            ],
-            {},
-        )
+        told = await self._finish(self._attackers.pop(id(event)), {})
         self.happened.attacks.append(told)
         self.happened.notes.append(
             f"{event.attack}: " + ", ".join(f"{key} {value:,}" for key, value in told.items())
@@ -158,13 +155,21 @@ class Events:
         return await self._program(["loadtests.companions", kind], full)
 
     async def _program(self, module: list[str], order: dict[str, Any]) -> dict[str, Any]:
-        """The last line of what a program of ours says. Raises RuntimeError when it fails."""
-        program = await asyncio.create_subprocess_exec(
+        """Start a program of ours and await what it says."""
+        return await self._finish(await self._start(module), order)
+
+    async def _start(self, module: list[str]) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
             *pinned([sys.executable, "-m", *module], cores_of_callers()),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             cwd=ROOT,
         )
+
+    async def _finish(
+        self, program: asyncio.subprocess.Process, order: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Give it its order, a line; returns the last line it says. Raises RuntimeError."""
         try:
             told, _ = await program.communicate(json.dumps(order).encode() + b"\n")
         except asyncio.CancelledError:
@@ -172,6 +177,14 @@ class Events:
             await program.wait()
             raise
         if program.returncode:
-            raise RuntimeError(f"{' '.join(module)} ended with {program.returncode}; see above")
+            raise RuntimeError(f"a program of the run ended with {program.returncode}; see above")
         answer: dict[str, Any] = json.loads(told.decode().splitlines()[-1])
         return answer
+
+
+def _attack_of(event: Event, target: str) -> list[str]:
+    """The module and its arguments; it begins with the first line it is given."""
+    return [
+        *("loadtests.hostile", event.attack, "--target", target.split(",")[0], "--wait"),
+        *("--seconds", str(event.for_s), "--connections", str(event.connections)),
+    ]

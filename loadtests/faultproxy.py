@@ -166,23 +166,25 @@ class FaultProxy:
                     # Not read on before this much could have passed: the sender's window closes.
                     await asyncio.sleep(len(piece) / bytes_a_second)
 
-        reading = asyncio.ensure_future(read())
+        async def read_or_end() -> None:
+            """Whatever ends the reading ends the direction, after what was read before."""
+            try:
+                await read()
+            except OSError:
+                await waiting.put((0.0, b""))
+
+        reading = asyncio.ensure_future(read_or_end())
         try:
             while True:
-                got = asyncio.ensure_future(waiting.get())
-                await asyncio.wait((got, reading), return_when=asyncio.FIRST_COMPLETED)
-                if not got.done() and reading.done() and waiting.empty():
-                    got.cancel()
-                    await reading  # tells why
-                    return
-                arrives_s, piece = await got
+                arrives_s, piece = await waiting.get()
                 if (left_s := arrives_s - loop.time()) > 0:
                     await asyncio.sleep(left_s)
                 await self._passable.wait()
                 if not piece:
                     return
-                writer.write(piece)
-                await writer.drain()
+                with contextlib.suppress(OSError):  # the other direction notices, and ends both
+                    writer.write(piece)
+                    await writer.drain()
         finally:
             reading.cancel()
 

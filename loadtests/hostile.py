@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import ipaddress
 import json
 import struct
 import sys
@@ -24,7 +25,6 @@ from typing import Any
 
 from holdfast.v1 import inventory_service_pb2, reservation_service_pb2
 from loadtests.light import frames
-from server.config import is_loopback
 
 _CREATE = "/holdfast.v1.ReservationService/CreateReservation"
 _LIST = "/holdfast.v1.InventoryService/ListInventoryPositions"
@@ -195,6 +195,13 @@ async def attack(kind: str, target: str, *, seconds: float, connections: int) ->
     return dict(attacker.counts)
 
 
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def main(arguments: list[str]) -> int:
     """Attack a server on this machine."""
     parser = argparse.ArgumentParser(
@@ -209,9 +216,12 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--target", required=True, help="HOST:PORT on loopback")
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--connections", type=int, default=10)
+    parser.add_argument("--wait", action="store_true", help="for a line of standard input first")
     options = parser.parse_args(arguments)
-    if not is_loopback(options.target.rpartition(":")[0]):
+    if not _is_loopback(options.target.rpartition(":")[0]):
         parser.error(f"--target {options.target}: only servers on loopback are attacked")
+    if options.wait:
+        sys.stdin.readline()
     told = asyncio.run(
         attack(
             options.attack,

@@ -49,9 +49,10 @@ def pinned(command: Sequence[str], to: set[int] | None) -> list[str]:
 
 
 class ServerProcess:
-    """``python -m server`` on loopback, on a core of its own."""
+    """``python -m server`` on loopback, on some cores."""
 
-    def __init__(self, *, flags: Sequence[str]) -> None:
+    def __init__(self, *, flags: Sequence[str], cores: set[int] | None) -> None:
+        self._cores = cores
         self.target = f"127.0.0.1:{free_port()}"
         self.metrics_port = free_port()
         self._flags = tuple(flags)
@@ -85,7 +86,7 @@ class ServerProcess:
             *self._flags,
         ]
         self._process = subprocess.Popen(
-            pinned(command, core_of_server()), cwd=ROOT, stdin=subprocess.DEVNULL
+            pinned(command, self._cores), cwd=ROOT, stdin=subprocess.DEVNULL
         )
 
     async def ready(self, *, service: str = "") -> float:
@@ -163,7 +164,7 @@ class House:
     @property
     def deaths(self) -> int:
         """Servers that ended and were not told to, so far."""
-        return sum(server.deaths + (not server.is_running and 0) for server in self.servers)
+        return sum(server.deaths for server in self.servers)
 
     async def __aenter__(self) -> House:
         try:
@@ -188,9 +189,12 @@ class House:
                 await self.redis_proxy.start()
                 port = self.redis_proxy.port
             flags += ["--journal", f"redis://127.0.0.1:{port}/0"]
-        self.servers.append(ServerProcess(flags=flags))
         if settings.standby:
-            self.servers = [ServerProcess(flags=[*flags, "--standby"]) for _ in range(2)]
+            flags.append("--standby")
+        self.servers.append(ServerProcess(flags=flags, cores=core_of_server()))
+        if settings.standby:
+            # Not beside the other one: a start takes seconds of a core, which that one needs.
+            self.servers.append(ServerProcess(flags=flags, cores=cores_of_callers()))
         self.servers[0].launch()
         await self.servers[0].ready()
         for standby in self.servers[1:]:

@@ -23,11 +23,15 @@ class Measure:
 
 
 MEASURES: dict[str, Measure] = {
-    "peak_goodput": Measure("calls served a second at the measured capacity"),
-    "goodput_2x": Measure("calls served a second at 2 times the capacity, as a share of it", ".3f"),
+    "peak_goodput": Measure("calls answered a second at the measured capacity"),
+    "goodput_2x": Measure(
+        "calls answered a second at 2 times the capacity, as a share of it; not measured where the "
+        "generators could not make that many",
+        ".3f",
+    ),
     "goodput_5x": Measure("the same at 5 times", ".3f"),
     "goodput_10x": Measure("the same at 10 times", ".3f"),
-    "goodput_baseline": Measure("calls served a second in phases of the role baseline"),
+    "goodput_baseline": Measure("calls answered a second in phases of the role baseline"),
     "offered_multiple_max": Measure(
         "the most journeys a second that really began, as a multiple of the capacity", ".1f"
     ),

@@ -53,10 +53,11 @@ class Chart:
     limit: float | None = None
     """A bar, drawn as a dashed line."""
     limit_name: str = ""
+    width: int = WIDTH
     height: int = HEIGHT
 
     def body(self) -> str:
-        """What stands inside ``<svg>``, for a box of WIDTH by `height`."""
+        """What stands inside ``<svg>``, for a box of `width` by `height`."""
         stacked = _stacked([series for series in self.series if series.is_area])
         lines = [series for series in self.series if not series.is_area]
         values = [top for _, points in stacked for _, _, top in points]
@@ -64,6 +65,7 @@ class Chart:
         values += [self.limit] if self.limit is not None else []
         axis = self._axis(max(values, default=self.least))
         parts = self._bands(axis)
+        parts += self._marks()
         parts += self._grid(axis)
         for series, spans in stacked:
             parts.append(self._area(series, spans, axis))
@@ -72,25 +74,25 @@ class Chart:
         if self.limit is not None:
             y = axis.y(self.limit)
             parts.append(
-                f'<line class="limit" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" '
+                f'<line class="limit" x1="{_LEFT}" x2="{self.width - _RIGHT}" '
                 f'y1="{y:.1f}" y2="{y:.1f}"/>'
-                f'<text class="limit-name" x="{WIDTH - _RIGHT - 4}" y="{y - 4:.1f}" '
+                f'<text class="limit-name" x="{self.width - _RIGHT - 4}" y="{y - 4:.1f}" '
                 f'text-anchor="end">{escape(self.limit_name)}</text>'
             )
-        parts += self._marks()
+        parts += self._mark_names()
         return "\n".join(parts)
 
     def svg(self) -> str:
         """The whole drawing, to stand in a page."""
         told = ", ".join(series.name for series in self.series)
         return (
-            f'<svg viewBox="0 0 {WIDTH} {self.height}" role="img" class="chart" '
+            f'<svg viewBox="0 0 {self.width} {self.height}" role="img" class="chart" '
             f'aria-label="{escape(self.title)}: {escape(told)}">\n{self.body()}\n</svg>'
         )
 
     def x(self, second: float) -> float:
         """Where a moment lies."""
-        return _LEFT + (WIDTH - _LEFT - _RIGHT) * min(max(second / self.seconds, 0.0), 1.0)
+        return _LEFT + (self.width - _LEFT - _RIGHT) * min(max(second / self.seconds, 0.0), 1.0)
 
     def _axis(self, most: float) -> _Axis:
         top, bottom = float(_TOP), float(self.height - _BOTTOM)
@@ -120,7 +122,8 @@ class Chart:
         for value in axis.ticks():
             y = axis.y(value)
             parts.append(
-                f'<line class="grid" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
+                f'<line class="grid" x1="{_LEFT}" x2="{self.width - _RIGHT}" '
+                f'y1="{y:.1f}" y2="{y:.1f}"/>'
                 f'<text class="tick" x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">'
                 f"{_short(value)}</text>"
             )
@@ -165,19 +168,25 @@ class Chart:
         return f'<polyline class="line {series.style}" points="{drawn}"/>'
 
     def _marks(self) -> list[str]:
+        """What happened, behind everything else."""
         parts = []
-        bottom = self.height - _BOTTOM
-        for number, (first, last, what) in enumerate(self.marks):
+        for first, last, _ in self.marks:
             left, right = self.x(first), self.x(last)
             parts.append(
                 f'<rect class="mark" x="{left:.1f}" y="{_TOP}" '
-                f'width="{max(right - left, 1.5):.1f}" height="{bottom - _TOP}"/>'
+                f'width="{max(right - left, 1.5):.1f}" height="{self.height - _BOTTOM - _TOP}"/>'
             )
-            y = _TOP + 14 + 14 * (number % 3)
-            anchor, x = ("end", left - 4) if left > WIDTH * 0.7 else ("start", right + 4)
+        return parts
+
+    def _mark_names(self) -> list[str]:
+        """Their names, before everything else, on three lines so that neighbours do not meet."""
+        parts = []
+        for number, (first, _, what) in enumerate(sorted(self.marks)):
+            left = self.x(first)
+            anchor, x = ("end", left - 4) if left > self.width * 0.75 else ("start", left + 4)
             parts.append(
-                f'<text class="mark-name" x="{x:.1f}" y="{y}" text-anchor="{anchor}">'
-                f"{escape(what)}</text>"
+                f'<text class="mark-name" x="{x:.1f}" y="{_TOP + 14 + 14 * (number % 3)}" '
+                f'text-anchor="{anchor}">{escape(what)}</text>'
             )
         return parts
 

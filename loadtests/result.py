@@ -14,6 +14,8 @@ from loadtests.recording import ANSWERED, REFUSED, SERVED, Recording
 from loadtests.scenario import Bar, Scenario
 
 _MULTIPLES = {"goodput_2x": 2.0, "goodput_5x": 5.0, "goodput_10x": 10.0}
+# A multiple counts as measured when that part of its journeys really began.
+_MADE_SHARE_MIN = 0.8
 _RECOVERED_SECONDS = 3
 _RECOVERED_SHARE = 0.99
 _RECOVERED_P99_MS_MIN = 50.0
@@ -135,9 +137,18 @@ def _goodput(result: Result, told: dict[str, float | None]) -> None:
             for at, phase in enumerate(scenario.phases)
             if phase.times == multiple and phase.until is None
         }
-        if phases and peak:
-            answered = answered_in(recording, phases)
-            told[name] = answered / sum(seconds[at] for at in phases) / peak
+        if not phases or not peak or not journeys:
+            continue
+        length = sum(seconds[at] for at in phases)
+        share = answered_in(recording, phases) / length / peak
+        made = sum(recording.begun_by_phase[at] for at in phases) / length / journeys
+        if made >= _MADE_SHARE_MIN * multiple:
+            told[name] = share
+        else:
+            result.notes.append(
+                f"{name} is not measured: the generators could only make {made:.1f} times the "
+                f"capacity, of which goodput was {share:.3f} of the peak"
+            )
     if journeys:
         told["offered_multiple_max"] = max(
             recording.begun_by_phase[at] / length / journeys for at, length in enumerate(seconds)

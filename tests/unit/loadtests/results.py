@@ -37,11 +37,16 @@ CAPACITY = 100.0
 def recording(
     *,
     served_in_overload: int = 500,
+    refused_in_overload: int = 500,
     slow_s: float = 0.01,
     slow_until_s: float = 10.0,
     failed_confirms: int = 0,
+    is_made: bool = True,
 ) -> Recording:
-    """50 calls a second, in the overload as many as said and 500 refused, then 50 again."""
+    """50 calls a second, in the overload as many served and refused as said, then 50 again.
+
+    `is_made`: whether the generators could begin those too.
+    """
     recorder = Recorder([5.0, 10.0, 20.0])
     for number in range(20 * 50):
         due = number / 50
@@ -54,9 +59,10 @@ def recording(
         due = 5 + 4.9 * number / served_in_overload
         recorder.began(due, due)
         recorder.ended("hold", SERVED, due, due + slow_s)
-    for number in range(500):
-        due = 5 + 4.9 * number / 500
-        recorder.began(due, due)
+    for number in range(refused_in_overload):
+        due = 5 + 4.9 * number / refused_in_overload
+        if is_made:
+            recorder.began(due, due)
         recorder.ended(
             "hold", REFUSED, due, due, reason="UNAVAILABLE OVERLOADED", is_explained=True
         )

@@ -28,7 +28,7 @@ def test_a_good_result_misses_nothing() -> None:
 @pytest.mark.parametrize(
     ("planted", "bar"),
     [
-        ({"told": recording(served_in_overload=5)}, "goodput_2x"),
+        ({"told": recording(served_in_overload=400, refused_in_overload=600)}, "goodput_2x"),
         ({"told": recording(slow_s=0.5)}, "admitted_p99_ms"),
         ({"told": recording(slow_s=0.5, slow_until_s=18.0)}, "recovery_seconds"),
         ({"told": recording(failed_confirms=2)}, "confirm_success"),
@@ -38,6 +38,13 @@ def test_a_good_result_misses_nothing() -> None:
 )
 def test_a_planted_fault_misses_its_bar(planted: dict[str, Any], bar: str) -> None:
     assert bar in missed(result(**planted))
+
+
+def test_a_multiple_that_the_generators_could_not_make_is_not_measured() -> None:
+    made = result(told=recording(is_made=False))
+    assert made.measured["goodput_2x"] is None
+    assert "goodput_2x" in missed(made)
+    assert any("could only make 1.0 times the capacity" in note for note in made.notes)
 
 
 def test_recovery_is_counted_from_the_end_of_the_last_overload() -> None:
