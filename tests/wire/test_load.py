@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from loadtests.house import ServerProcess
 from loadtests.measures import INVARIANTS, RESULT_KEYS
 
 pytestmark = pytest.mark.wire
@@ -35,6 +37,27 @@ IMPOSSIBLE = """
 [[bar]]
 measure = "lost_acknowledgements"
 at_least = 1
+"""
+
+# Locust by its library: it ends when enough was called, however long that takes.
+LOCUST = """
+import argparse, json, sys
+import gevent
+from locust.env import Environment
+from loadtests.locustfile import Shopper, _open_shop
+
+options = argparse.Namespace(open_shop=True, shop_skus=20, shop_nodes=2, shop_units=50)
+environment = Environment(user_classes=[Shopper], host=sys.argv[1], parsed_options=options)
+runner = environment.create_local_runner()
+_open_shop(environment)
+runner.start(20, spawn_rate=20)
+names = lambda: {entry.name for entry in environment.stats.entries.values()}
+while environment.stats.total.num_requests < 40 or "CreateReservation" not in names():
+    gevent.sleep(0.01)
+runner.quit()
+print(json.dumps([
+    [entry.name, entry.method, entry.num_requests] for entry in environment.stats.entries.values()
+]))
 """
 
 
@@ -89,3 +112,30 @@ def test_a_scenario_that_can_not_be_meant_is_refused_before_anything_starts(tmp_
     assert done.returncode == 2
     assert "wrong.toml: [callers] processes: must lie between 1 and 64, not 0" in done.stderr
     assert done.stdout == ""
+
+
+def test_locust_counts_every_call_by_its_method(tmp_path: Path) -> None:
+    """Locust changes the process it runs in, so it gets one of its own."""
+    server = ServerProcess(flags=["--data", str(tmp_path / "data")], cores=None)
+    server.launch()
+    try:
+        asyncio.run(server.ready())
+        done = subprocess.run(
+            [sys.executable, "-c", LOCUST, server.target],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=100,
+        )
+    finally:
+        asyncio.run(server.kill())
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout.splitlines()[-1])
+    methods = {name.removesuffix(" (sold out)") for name, _, _ in rows}
+    assert {"QueryAvailability", "CreateReservation"} <= methods
+    assert methods <= {
+        *("QueryAvailability", "CreateReservation", "ConfirmReservation"),
+        *("CancelReservation", "GetReservation"),
+    }
+    assert {kind for _, kind, _ in rows} == {"grpc"}
+    assert sum(requests for _, _, requests in rows) >= 40
