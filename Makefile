@@ -13,7 +13,7 @@ export NUMBA_CACHE_DIR := $(CURDIR)/.cache/numba
 export PYTHON
 
 # What the checks that take folders read; those not written yet are left out.
-SOURCES := $(wildcard engine server clients loadtests benchmarks tests examples proto setup.py)
+SOURCES := $(wildcard engine server clients loadtests benchmarks tests examples proto deploy/grafana setup.py)
 
 .PHONY: help
 help: ## List the targets
@@ -65,6 +65,7 @@ lint-deploy: setup ## Dockerfile and compose file
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/yamllint --strict .
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml
+	promtool=$$(.ci/promtool) && $$promtool check rules deploy/prometheus/recording.yml deploy/prometheus/alerts.yml
 
 .PHONY: fix
 fix: setup ## Let ruff and buf rewrite what they can
@@ -91,6 +92,18 @@ robust-quick: setup ## Every fault once on the real server, SQLite and Redis (un
 .PHONY: robust
 robust: setup ## The same as a campaign: RUNS of each fault (default 3), from SEED; ROBUST_ARGS
 	@$(BIN)/python -m tests.robustness --runs $(or $(RUNS),3) $(if $(SEED),--seed $(SEED)) $(ROBUST_ARGS)
+
+.PHONY: load
+load: setup ## Put a server under load: SCENARIO=flash_sale (LOAD_ARGS=--quick); report in var/load
+	@$(BIN)/python -m loadtests $(or $(SCENARIO),--list) $(LOAD_ARGS)
+
+.PHONY: load-all
+load-all: setup ## Every scenario, one after another; LOAD_ARGS
+	@$(BIN)/python -m loadtests --all $(LOAD_ARGS)
+
+.PHONY: locust
+locust: setup ## A storefront's day against TARGET (default 127.0.0.1:7420), web UI on port 8089; LOCUST_ARGS
+	$(BIN)/locust -f loadtests/locustfile.py --host $(or $(TARGET),127.0.0.1:7420) --web-host 127.0.0.1 $(LOCUST_ARGS)
 
 .PHONY: bench
 bench: setup ## Every benchmark; the last line is one JSON object

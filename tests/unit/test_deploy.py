@@ -1,11 +1,16 @@
 """The files of deployment agree with each other and with the server's settings."""
 
+import importlib.util
+import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from server import metrics
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -14,8 +19,16 @@ SERVER = COMPOSE["services"]["holdfast"]
 PROMETHEUS = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
 SCRAPES = PROMETHEUS["scrape_configs"]
 OPERATING = (ROOT / "docs/operating.md").read_text()
+RUNBOOK = (ROOT / "docs/runbook.md").read_text()
+RECORDING = (ROOT / "deploy/prometheus/recording.yml").read_text()
+DASHBOARD: dict[str, Any] = json.loads(
+    (ROOT / "deploy/grafana/dashboards/holdfast.json").read_text()
+)
 # What Prometheus and the client library export of any process and target.
-OTHERS_METRICS = {"up", "process_start_time_seconds"}
+OTHERS_METRICS = {
+    *("up", "process_start_time_seconds", "process_resident_memory_bytes"),
+    *("process_cpu_seconds_total", "process_open_fds"),
+}
 
 
 def image_environment() -> dict[str, str]:
@@ -93,14 +106,38 @@ def test_server_gets_longer_to_stop_than_it_takes_to_drain(tmp_path: Path) -> No
     assert grace_ms > config.load([], {"HOLDFAST_DATA": str(tmp_path)}).drain_ms_max
 
 
-def rules() -> list[dict[str, Any]]:
-    """All alerting rules of the files that Prometheus is told to read."""
+def every_rule(kind: str) -> list[dict[str, Any]]:
+    """The rules of a kind, `alert` or `record`, of the files that Prometheus is told to read."""
     found = []
     for name in PROMETHEUS["rule_files"]:
         groups = yaml.safe_load((ROOT / "deploy/prometheus" / name).read_text())["groups"]
-        found += [rule for group in groups for rule in group["rules"]]
+        found += [rule for group in groups for rule in group["rules"] if kind in rule]
     assert found
     return found
+
+
+def rules() -> list[dict[str, Any]]:
+    """All alerting rules."""
+    return every_rule("alert")
+
+
+def exported_names() -> set[str]:
+    """What the server exports, as the table of docs/operating.md has it, and what is recorded."""
+    return set(re.findall(r"(?m)^\| `(holdfast_\w+)` \|", OPERATING))
+
+
+def assert_only_known_metrics(expression: str) -> None:
+    """Every name in a PromQL expression is a metric that exists, or one that is recorded."""
+    recorded = {rule["record"] for rule in every_rule("record")}
+    bare = re.sub(r'"[^"]*"', "", expression)
+    for name in re.findall(r"\b[a-z_]+:[\w:]+", bare):
+        assert name in recorded, name
+    bare = re.sub(r"\b[a-z_]+:[\w:]+", "0", bare)
+    assert bare.count("(") == bare.count(")")
+    bare = re.sub(r"\{[^}]*\}|\[[^]]*\]|by \([^)]*\)", "", bare)
+    for word in set(re.findall(r"\b[a-z_]+\b(?!\s*\()", bare)) - {"or", "and", "by"}:
+        if word not in OTHERS_METRICS:
+            assert re.sub("_(bucket|count)$", "", word) in exported_names(), word
 
 
 def documented_alerts() -> dict[str, str]:
@@ -112,27 +149,109 @@ def documented_alerts() -> dict[str, str]:
 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: str(rule["alert"]))
 def test_an_alert_asks_for_metrics_that_exist(rule: dict[str, Any]) -> None:
-    expression = re.sub(r'"[^"]*"', "", rule["expr"])
-    assert expression.count("(") == expression.count(")")
-    exported = set(re.findall(r"(?m)^\| `(holdfast_\w+)` \|", OPERATING))
-    bare = re.sub(r"\{[^}]*\}|\[[^]]*\]|by \([^)]*\)", "", expression)
-    words = set(re.findall(r"\b[a-z_]+\b(?!\s*\()", bare)) - {"or", "and", "by"}
-    assert words
-    for word in words - OTHERS_METRICS:
-        assert re.sub("_bucket$", "", word) in exported, word
+    assert_only_known_metrics(rule["expr"])
     assert rule["labels"]["severity"] in ("page", "ticket")
     assert rule["annotations"]["summary"]
     assert set(rule) <= {"alert", "expr", "for", "labels", "annotations"}
 
 
-@pytest.mark.parametrize("rule", rules(), ids=lambda rule: str(rule["alert"]))
-def test_labels_in_alerts_are_ones_the_metric_has(rule: dict[str, Any]) -> None:
+@pytest.mark.parametrize("rule", every_rule("record"), ids=lambda rule: str(rule["record"]))
+def test_a_recording_asks_for_metrics_that_exist(rule: dict[str, Any]) -> None:
+    assert_only_known_metrics(rule["expr"])
+
+
+def assert_only_labels_it_has(expression: str) -> None:
+    """Selectors of our own metrics name labels that these have, or that Prometheus adds."""
     labels = {
         name: set(cell.split(", "))
         for name, cell in re.findall(r"(?m)^\| `(holdfast_\w+)` \| \w+ \| ([^|]*?) \|", OPERATING)
     }
-    for name, selector in re.findall(r"(holdfast_\w+)\{([^}]*)\}", rule["expr"]):
-        assert set(re.findall(r"(\w+)=", selector)) <= labels[name]
+    for name, selector in re.findall(r"(holdfast_\w+)\{([^}]*)\}", expression):
+        metric = re.sub("_(bucket|count)$", "", name)
+        asked = set(re.findall(r"(\w+)!?=", selector))
+        assert asked <= labels[metric] | {"instance", "job"} | ({"le"} if metric != name else set())
+
+
+@pytest.mark.parametrize("rule", rules() + every_rule("record"), ids=lambda rule: str(rule["expr"]))
+def test_labels_in_rules_are_ones_the_metric_has(rule: dict[str, Any]) -> None:
+    assert_only_labels_it_has(rule["expr"])
+
+
+def test_the_latency_objective_is_a_bound_of_the_histogram() -> None:
+    bounds = {float(each) for each in re.findall(r'le="([^"]+)"', RECORDING)}
+    assert bounds == {0.1}
+    assert bounds <= set(metrics.SECONDS)
+
+
+def panels() -> list[dict[str, Any]]:
+    """The panels of the dashboard that ask for something."""
+    return [panel for panel in DASHBOARD["panels"] if panel.get("targets")]
+
+
+@pytest.mark.parametrize("panel", panels(), ids=lambda panel: str(panel["title"]))
+def test_a_panel_asks_for_metrics_that_exist(panel: dict[str, Any]) -> None:
+    for target in panel["targets"]:
+        expression = target["expr"].replace("$__rate_interval", "5m")
+        assert_only_known_metrics(expression)
+        assert_only_labels_it_has(expression)
+        for label in re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]):
+            assert re.search(rf"by \([^)]*\b{label}\b", expression), label
+
+
+def test_the_dashboard_is_what_its_program_writes() -> None:
+    path = ROOT / "deploy/grafana/dashboard.py"
+    spec = importlib.util.spec_from_file_location("dashboard", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["dashboard"] = module
+    spec.loader.exec_module(module)
+    del sys.modules["dashboard"]
+    assert (ROOT / "deploy/grafana/dashboards/holdfast.json").read_text() == module.text()
+
+
+def test_no_two_panels_of_the_dashboard_overlap_and_none_is_too_wide() -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in DASHBOARD["panels"]:
+        place = panel["gridPos"]
+        assert place["x"] + place["w"] <= 24
+        cells = {
+            (place["x"] + x, place["y"] + y) for x in range(place["w"]) for y in range(place["h"])
+        }
+        assert not taken & cells, panel["title"]
+        taken |= cells
+    assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
+
+
+def test_grafana_finds_the_data_source_that_the_panels_name() -> None:
+    sources = yaml.safe_load(
+        (ROOT / "deploy/grafana/provisioning/datasources/prometheus.yml").read_text()
+    )["datasources"]
+    assert {panel["datasource"]["uid"] for panel in panels()} == {
+        source["uid"] for source in sources
+    }
+    provider = yaml.safe_load(
+        (ROOT / "deploy/grafana/provisioning/dashboards/holdfast.yml").read_text()
+    )["providers"][0]
+    mounts = COMPOSE["services"]["grafana"]["volumes"]
+    assert f"./grafana/dashboards:{provider['options']['path']}:ro" in mounts
+    assert "./grafana/provisioning:/etc/grafana/provisioning:ro" in mounts
+
+
+@pytest.mark.parametrize("rule", rules(), ids=lambda rule: str(rule["alert"]))
+def test_an_alert_has_its_place_in_the_runbook(rule: dict[str, Any]) -> None:
+    page, _, anchor = rule["annotations"]["runbook_url"].partition("#")
+    assert page == "docs/runbook.md"
+    assert anchor == rule["alert"].lower()
+    section = re.search(rf"(?ms)^## {rule['alert']}$(.*?)(?=^## |\Z)", RUNBOOK)
+    assert section is not None
+    for part in ("**Means:**", "**Look:**", "**Do:**"):
+        assert part in section[1], part
+
+
+def test_the_runbook_has_no_page_without_an_alert() -> None:
+    told = set(re.findall(r"(?m)^## (Holdfast\w+)$", RUNBOOK))
+    assert told == {rule["alert"] for rule in rules()}
 
 
 def test_alerts_are_those_that_the_page_explains() -> None:

@@ -1,0 +1,153 @@
+"""The generator processes, from the side of whoever orders them about."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from loadtests.house import ROOT, cores_of_callers, pinned
+from loadtests.recording import Recording
+from loadtests.scenario import Scenario, to_parts
+
+_LINE_BYTES_MAX = 1 << 20
+
+
+class WorkerFailed(RuntimeError):
+    """A generator process ended, or said something that is no answer."""
+
+
+class Crew:
+    """An async context manager over all workers of a scenario."""
+
+    def __init__(self, scenario: Scenario, target: str, directory: Path) -> None:
+        self._scenario = scenario
+        self._target = target
+        self._directory = directory
+        self._workers: list[asyncio.subprocess.Process] = []
+        self.evidence_files: list[Path] = []
+        self.core_seconds = 0.0
+        """Processor time all generators used in the run."""
+
+    async def __aenter__(self) -> Crew:
+        count = self._scenario.callers.processes
+        for _ in range(count):
+            self._workers.append(
+                await asyncio.create_subprocess_exec(
+                    *pinned([sys.executable, "-m", "loadtests.worker"], cores_of_callers()),
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE,
+                    cwd=ROOT,
+                    limit=_LINE_BYTES_MAX,
+                )
+            )
+        parts = to_parts(self._scenario)
+        await self._order(
+            [
+                {
+                    "do": "prepare",
+                    "scenario": parts,
+                    "target": self._target,
+                    "part": part,
+                    "parts": count,
+                }
+                for part in range(count)
+            ]
+        )
+        return self
+
+    async def warm_up(self, seconds: float) -> None:
+        """Let each of them make every kind of call a few times."""
+        await self._order(
+            [
+                {
+                    "do": "warm_up",
+                    "seconds": seconds,
+                    "evidence": str(self._evidence(f"warm-up-{part}")),
+                }
+                for part in range(len(self._workers))
+            ]
+        )
+
+    async def saturate(self) -> tuple[float, float]:
+        """The server's capacity: calls answered a second, and journeys a second."""
+        load = self._scenario.load
+        answers = await self._order(
+            [
+                {
+                    "do": "saturate",
+                    "seconds": load.saturation_s,
+                    "in_flight": max(1, load.in_flight // len(self._workers)),
+                    "evidence": str(self._evidence(f"saturation-{part}")),
+                }
+                for part in range(len(self._workers))
+            ]
+        )
+        return (
+            sum(answer["calls_per_second"] for answer in answers),
+            sum(answer["journeys_per_second"] for answer in answers),
+        )
+
+    async def run(
+        self,
+        stretches: list[tuple[float, float, float]],
+        *,
+        start: float,
+        cut_at: list[float],
+        grace_s: float,
+    ) -> Recording:
+        """Let them all begin journeys from `start` on, a moment of the monotonic clock."""
+        files = [self._directory / f"recording-{part}.json" for part in range(len(self._workers))]
+        answers = await self._order(
+            [
+                {
+                    "do": "run",
+                    "stretches": stretches,
+                    "start": start,
+                    "cut_at": cut_at,
+                    "grace_s": grace_s,
+                    "recording": str(file),
+                    "evidence": str(self._evidence(f"run-{part}")),
+                }
+                for part, file in enumerate(files)
+            ]
+        )
+        self.core_seconds = sum(answer["core_seconds"] for answer in answers)
+        told = Recording()
+        for file in files:
+            told.add(Recording.from_json(json.loads(file.read_text())))
+        return told
+
+    def _evidence(self, name: str) -> Path:
+        file = self._directory / f"evidence-{name}.json"
+        self.evidence_files.append(file)
+        return file
+
+    async def _order(self, orders: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """One order to each, and all their answers. Raises WorkerFailed."""
+        for worker, order in zip(self._workers, orders, strict=True):
+            assert worker.stdin is not None
+            worker.stdin.write(json.dumps(order).encode() + b"\n")
+            await worker.stdin.drain()
+        return list(await asyncio.gather(*(self._answer(worker) for worker in self._workers)))
+
+    async def _answer(self, worker: asyncio.subprocess.Process) -> dict[str, Any]:
+        assert worker.stdout is not None
+        line = await worker.stdout.readline()
+        if not line:
+            raise WorkerFailed(f"a generator ended with {await worker.wait()}; see above")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    async def __aexit__(self, *_: object) -> None:
+        for worker in self._workers:
+            if worker.returncode is None:
+                assert worker.stdin is not None
+                worker.stdin.close()
+                try:
+                    await asyncio.wait_for(worker.wait(), 10)
+                except TimeoutError:
+                    worker.kill()
+                    await worker.wait()

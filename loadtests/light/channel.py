@@ -1,0 +1,168 @@
+"""A channel over `Connection`, with the shape of grpc.aio's: `unary_unary` and `close`."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, TypeVar
+
+import grpc
+from grpc import aio
+
+from loadtests.light import frames
+from loadtests.light.connection import Connection
+from loadtests.light.ending import Ending
+
+_RECONNECT_S = 0.05
+# By these words the client library knows that no server has seen a call.
+_NOT_CONNECTED = "failed to connect to all addresses"
+T = TypeVar("T")
+
+
+class Channel:
+    """One connection at a time, made anew when it was lost; calls wait for it."""
+
+    def __init__(self, target: str) -> None:
+        """`target`: HOST:PORT, plaintext."""
+        host, _, port = target.rpartition(":")
+        self._host, self._port = host, int(port)
+        self._connection: Connection | None = None
+        self._connecting: asyncio.Future[Connection] | None = None
+        self._is_closed = False
+        self.connects = 0
+
+    def unary_unary(
+        self,
+        method: str,
+        request_serializer: Callable[[Any], bytes] | None = None,
+        response_deserializer: Callable[[bytes], Any] | None = None,
+        _registered_method: bool | None = None,
+    ) -> Callable[..., Awaitable[Any]]:
+        """The callable of a method, as grpc.aio's: ``await call(request, timeout=, metadata=)``."""
+        fixed = b"".join(
+            frames.literal(name, value)
+            for name, value in (
+                (":method", "POST"),
+                (":scheme", "http"),
+                (":path", method),
+                (":authority", f"{self._host}:{self._port}"),
+                ("te", "trailers"),
+                ("content-type", "application/grpc"),
+            )
+        )
+        encode = request_serializer or _as_it_is
+        decode = response_deserializer or _as_it_is
+
+        async def call(
+            request: Any,
+            *,
+            timeout: float | None = None,  # noqa: ASYNC109 - as grpc.aio has it
+            metadata: Iterable[tuple[str, str]] = (),
+        ) -> Any:
+            block = fixed
+            if timeout is not None:
+                ms = max(1, math.ceil(timeout * 1e3))
+                block += frames.literal("grpc-timeout", f"{ms}m")
+            for name, value in metadata:
+                block += frames.literal(name, value)
+            ending = await self._ending(block, encode(request), timeout)
+            if ending.code is grpc.StatusCode.OK:
+                return decode(ending.message)
+            raise aio.AioRpcError(
+                ending.code, aio.Metadata(), aio.Metadata(*ending.trailers), details=ending.details
+            )
+
+        return call
+
+    def unary_stream(self, method: str, *arguments: Any, **options: Any) -> Any:
+        """Not here: loads are made of unary calls."""
+        raise NotImplementedError(f"{method}: the light transport has unary calls only")
+
+    stream_stream = unary_stream
+
+    async def _ending(self, block: bytes, message: bytes, timeout_s: float | None) -> Ending:
+        loop = asyncio.get_running_loop()
+        deadline = None if timeout_s is None else loop.time() + timeout_s
+        connection = self._connection
+        if connection is None or not connection.is_open:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    connection = await self._connected()
+            except TimeoutError:
+                return Ending(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
+            except OSError as error:
+                return Ending(grpc.StatusCode.UNAVAILABLE, f"{_NOT_CONNECTED}: {error}")
+        ended: asyncio.Future[Ending] = loop.create_future()
+
+        def on_end(ending: Ending) -> None:
+            if not ended.done():
+                ended.set_result(ending)
+
+        number = connection.call(block, message, on_end)
+        timer = None
+        if deadline is not None:
+            late = Ending(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
+            timer = loop.call_at(deadline, _give_up, connection, number, ended, late)
+        try:
+            return await ended
+        except asyncio.CancelledError:
+            connection.cancel(number)
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    async def _connected(self) -> Connection:
+        """The connection, which all who wait share."""
+        if self._connecting is None:
+            self._connecting = asyncio.ensure_future(self._connect())
+            self._connecting.add_done_callback(self._on_connected)
+        return await asyncio.shield(self._connecting)
+
+    def _on_connected(self, done: asyncio.Future[Connection]) -> None:
+        self._connecting = None
+        if not done.cancelled():
+            done.exception()  # told to those who waited
+
+    async def _connect(self) -> Connection:
+        if self._is_closed:
+            raise OSError("the channel is closed")
+        loop = asyncio.get_running_loop()
+        self.connects += 1
+        try:
+            _, connection = await loop.create_connection(
+                lambda: Connection(self._on_lost), self._host, self._port
+            )
+        except OSError:
+            await asyncio.sleep(_RECONNECT_S)  # who asks in vain does not ask at once again
+            raise
+        self._connection = connection
+        return connection
+
+    def _on_lost(self, connection: Connection) -> None:
+        if self._connection is connection:
+            self._connection = None
+
+    def cut(self) -> None:
+        """Cut the connection; the next call makes a new one."""
+        if self._connection is not None:
+            self._connection.abort()
+
+    async def close(self, grace: float | None = None) -> None:
+        """Close; calls under way fail."""
+        self._is_closed = True
+        if self._connection is not None:
+            self._connection.close()
+
+
+def _give_up(
+    connection: Connection, number: int, ended: asyncio.Future[Ending], late: Ending
+) -> None:
+    connection.cancel(number)
+    if not ended.done():
+        ended.set_result(late)
+
+
+def _as_it_is(message: bytes) -> bytes:
+    return message

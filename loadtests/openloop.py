@@ -1,0 +1,81 @@
+"""The two ways to begin journeys: when they are due, or whenever an earlier one ends.
+
+The open loop never waits for an answer: what is due begins, however many are under way. So a server
+that stalls meets a queue, as it would in a sale, and the stall shows in everybody's latency. A loop
+that waited would leave out just the calls that would have been slow (Tene's coordinated omission).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from loadtests.recording import Recorder
+
+UNDER_WAY_MAX = 200_000
+# A generator that falls behind leaves arrivals out and counts them. Would it begin them late, its
+# own slowness would be in every latency, and be taken for the server's.
+BEHIND_S_MAX = 0.05
+_TICK_S = 0.001
+Go = Callable[[int, float], Awaitable[object]]
+"""One journey: its number and when it is due."""
+
+
+async def open_loop(
+    due: Sequence[float],
+    go: Go,
+    recorder: Recorder,
+    *,
+    clock: Callable[[], float],
+    under_way_max: int = UNDER_WAY_MAX,
+    grace_s: float = 30.0,
+) -> None:
+    """Begin a journey at each of `due`, ascending seconds of `clock`; return when all have ended.
+
+    Journeys that still run `grace_s` after the last one began are cancelled. Those that this
+    generator can not begin within `BEHIND_S_MAX`, or beyond `under_way_max` at once, are left out
+    and counted: they say something about the generator, nothing about the server.
+    """
+    under_way: set[asyncio.Task[object]] = set()
+    at = 0
+    while at < len(due):
+        now_s = clock()
+        while at < len(due) and due[at] <= now_s:
+            if len(under_way) >= under_way_max or clock() - due[at] > BEHIND_S_MAX:
+                recorder.recording.not_made += 1
+            else:
+                # Asked anew each time: what begins late is told how late.
+                recorder.began(due[at], clock())
+                task: asyncio.Task[object] = asyncio.ensure_future(_as_task(go(at, due[at])))
+                under_way.add(task)
+                task.add_done_callback(under_way.discard)
+            at += 1
+            if at % 64 == 0:
+                await asyncio.sleep(0)  # answers are heard also while many are due
+        if at < len(due):
+            await asyncio.sleep(max(due[at] - clock(), _TICK_S))
+    if under_way:
+        _, left = await asyncio.wait(under_way, timeout=grace_s)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+
+async def _as_task(journey: Awaitable[object]) -> object:
+    return await journey
+
+
+async def closed_loop(go: Go, *, at_once: int, until_s: float, clock: Callable[[], float]) -> int:
+    """Keep `at_once` journeys under way until `until_s` of `clock`; returns how many ended."""
+    ended = 0
+
+    async def one_after_another(first: int) -> None:
+        nonlocal ended
+        number = first
+        while (now_s := clock()) < until_s:
+            await go(number, now_s)
+            number += at_once
+            ended += 1
+
+    await asyncio.gather(*(one_after_another(first) for first in range(at_once)))
+    return ended
