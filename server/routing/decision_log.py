@@ -6,6 +6,7 @@ to. This is only their index; it is read anew when the state is another one.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Final
 
 from engine.state import State
@@ -26,8 +27,9 @@ class DecisionLog:
         self._by_request: dict[tuple[int, int], str] = {}
         self._numbers: dict[str, dict[int, bool]] = {}
         """Of each reservation: its decisions, and whether each has a plan."""
-        self._kept: dict[str, tuple[int, int]] = {}
-        """Request of each kept decision, the oldest first."""
+        self._kept: OrderedDict[str, tuple[int, int]] = OrderedDict()
+        """Request of each kept decision, the oldest first. A plain dict would be slow to say
+        which comes first once many of the first have gone."""
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -40,7 +42,7 @@ class DecisionLog:
         if self._read_from == (state, documents_version):
             return
         self._read_from = (state, documents_version)
-        self._by_request, self._numbers, self._kept = {}, {}, {}
+        self._by_request, self._numbers, self._kept = {}, {}, OrderedDict()
         found = []
         for (kind, name), (body, _) in list(state.documents.items()):
             if kind == DECISION:
