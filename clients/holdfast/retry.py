@@ -61,9 +61,10 @@ class RetryPolicy:
     """Retries that each call earns: 0.1 lets retries be a tenth of the calls."""
 
     urgent_attempts_max: int = 10
-    """As attempts_max, for confirmations and cancellations."""
+    """As attempts_max, for confirmations and cancellations: the greater of the two counts, and
+    with an attempts_max of 1 nothing is repeated."""
     urgent_budget_per_call: float = 2.0
-    """As budget_per_call, for confirmations and cancellations."""
+    """As budget_per_call, for confirmations and cancellations: the greater of the two counts."""
 
     def __post_init__(self) -> None:
         for name in ("attempts_max", "urgent_attempts_max"):
@@ -85,7 +86,9 @@ class RetryBudget:
         """`urgent`: the one that confirmations and cancellations fill."""
         self._tokens = policy.budget_tokens_max
         self._tokens_max = policy.budget_tokens_max
-        self._per_call = policy.urgent_budget_per_call if urgent else policy.budget_per_call
+        self._per_call = policy.budget_per_call
+        if urgent:
+            self._per_call = max(self._per_call, policy.urgent_budget_per_call)
         self.spent = 0
         """Retries paid for so far."""
         self._lock = threading.Lock()
@@ -157,7 +160,9 @@ class Attempts:
     @property
     def _attempts_max(self) -> int:
         policy = self.patience.policy
-        return policy.urgent_attempts_max if self.urgent else policy.attempts_max
+        if not self.urgent or policy.attempts_max == 1:
+            return policy.attempts_max
+        return max(policy.attempts_max, policy.urgent_attempts_max)
 
     def begin(self) -> float:
         """Seconds the next attempt may take. Raises Throttled, or DeadlineExceeded."""

@@ -251,3 +251,14 @@ def test_a_confirmation_has_attempts_and_a_budget_of_its_own(server: FakeServer,
     server.script("ConfirmReservation", *[SHED] * 2, CONFIRMED)
     assert caller.run(confirm).reservation_id == "r-1"
     assert len({request.request_id for request in server.requests("ConfirmReservation")}) == 1
+
+
+@pytest.mark.parametrize(("attempts_max", "sent"), [(1, 1), (2, 10), (15, 15)])
+def test_how_often_a_confirmation_is_sent(
+    server: FakeServer, caller: Caller, attempts_max: int, sent: int
+):
+    caller.policy = RetryPolicy(attempts_max=attempts_max, budget_tokens_max=100, backoff_s=0.001)
+    server.script("ConfirmReservation", SHED)
+    with pytest.raises(errors.CallCancelled) as caught:
+        caller.run(confirm)
+    assert caught.value.attempts == len(server.requests("ConfirmReservation")) == sent
