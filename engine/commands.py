@@ -180,7 +180,7 @@ class CommandBatch:
     def to_bytes(self) -> bytes:
         """The batch as one buffer: prefix, headers, lines, text (little-endian)."""
         prefix = _PREFIX.pack(MAGIC, len(self.headers), len(self.lines), len(self.text))
-        return b"".join((prefix, self.headers.tobytes(), self.lines.tobytes(), self.text.tobytes()))
+        return b"".join((prefix, self.headers.data, self.lines.data, self.text.data))
 
     @staticmethod
     def from_bytes(buffer: bytes | memoryview) -> CommandBatch:

@@ -56,7 +56,6 @@ CLASS_OF: Final = {
     "PlanFulfillment": WorkClass.ROUTE,
     "PromiseOrder": WorkClass.ROUTE,
     "ReplanOrder": WorkClass.ROUTE,
-    "PlanOrders": WorkClass.ROUTE,
     "ExplainPlan": WorkClass.ROUTE,
     "GetReservation": WorkClass.READ,
     "ListReservations": WorkClass.READ,
