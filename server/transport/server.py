@@ -209,7 +209,7 @@ def _handlers(
     routing = methods("RoutingService")
     routing_metrics = RoutingMetrics()
     metrics.add_gauges(routing_metrics.collect)
-    routing_service = RoutingService(view, catalog, routing_metrics)
+    routing_service = RoutingService(view, catalog, routing_metrics, admission.brownout)
     routing_service.register(routing)
     log = DecisionLog(listener.routing_decisions_max)
     PromiseService(view, routing_service, routing_metrics, log).register(routing)

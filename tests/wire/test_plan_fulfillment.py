@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,6 +49,19 @@ async def test_the_nearest_and_the_fewest_splits_may_be_dearer(built: Wire):
     await built.network.UpsertNode(network.UpsertNodeRequest(node=small.node("newark", priority=9)))
     ranked = await small.plan(built, order, strategy=routing.ROUTING_STRATEGY_PRIORITY)
     assert ranked.plans[0].shipments[0].node == "manhattan"
+
+
+async def test_a_brownout_leaves_the_search_out_and_says_so(tmp_path: Path):
+    wire = Wire(tmp_path / "data", brownout="on")
+    await wire.start()
+    try:
+        await small.build(wire)
+        reply = await small.plan(wire, small.order(("mug", 2), ("rug", 1)))
+    finally:
+        await wire.stop()
+    assert reply.report.status == routing.PLAN_STATUS_HEURISTIC
+    assert not reply.report.proven_optimal
+    assert reply.plans[0].shipments
 
 
 async def test_days_are_counted_by_pickups_and_calendars(built: Wire):

@@ -122,7 +122,7 @@ class PromiseService:
         ttl_ms = limits.hold_ttl_ms_default
         if request.HasField("ttl"):
             ttl_ms = check.milliseconds("ttl", request.ttl, "hold_ttl_ms_max", low=1)
-        strategy = codec.strategy_of(check, request.strategy)
+        strategy = self._routing.strategy_now(codec.strategy_of(check, request.strategy))
         budget = codec.work_budget_of(check, request.work_budget)
         if not check.violations or not self._is_known(call, request_id):
             check.refuse()
@@ -201,7 +201,7 @@ class PromiseService:
                 request_id=request_id,
                 caller=caller,
                 order=order,
-                strategy=Strategy.EXACT,
+                strategy=self._routing.strategy_now(Strategy.EXACT),
                 budget=budget,
                 reply=messages.ReplanOrderResponse,
                 command=revise,

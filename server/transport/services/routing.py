@@ -8,6 +8,7 @@ from engine.routing import limits as solver
 from engine.routing.plan import Status
 from engine.routing.solver import Strategy
 from holdfast.v1 import routing_service_pb2 as messages
+from server.admission.brownout import Brownout
 from server.logs import get
 from server.routing.assembly import NothingToShip, OpportunityCosts, assemble
 from server.routing.catalog import Catalog
@@ -34,11 +35,13 @@ class RoutingService:
         view: LedgerView,
         catalog: Catalog,
         metrics: RoutingMetrics,
+        brownout: Brownout,
         opportunity: OpportunityCosts | None = None,
     ) -> None:
         self._view = view
         self._catalog = catalog
         self._metrics = metrics
+        self._brownout = brownout
         self._opportunity = opportunity
         self.planner = Planner()
         self._told: Network | None = None
@@ -70,7 +73,7 @@ class RoutingService:
         if not request.HasField("order"):
             check.required("order")
         codec.check_order(check, "order.", request.order)
-        strategy = codec.strategy_of(check, request.strategy)
+        strategy = self.strategy_now(codec.strategy_of(check, request.strategy))
         budget = codec.work_budget_of(check, request.work_budget)
         check.whole("max_plans", request.max_plans, "plans_max", maximum=solver.plans_max)
         check.refuse()
@@ -95,6 +98,13 @@ class RoutingService:
             )
         await gateway.durable()
         return reply
+
+    def strategy_now(self, wished: Strategy) -> Strategy:
+        """How a plan is found: in a brown-out by the best rule of thumb, without the search."""
+        if wished is not Strategy.EXACT or not self._brownout.greedy_routing:
+            return wished
+        self._brownout.degraded_answers += 1
+        return Strategy.FEWEST_SPLITS
 
     def solve(
         self,
