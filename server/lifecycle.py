@@ -72,6 +72,8 @@ _TOLERATED_MOST = 4
 
 # So long calls are still taken in, and told that the server drains and another one may serve.
 _LAST_CALLS_S = 0.05
+# Beyond the grace; then the rest ends without the listeners.
+_LISTENERS_END_S_MAX = 5.0
 
 # How long a shard that failed a check of its ledger goes on refusing calls before the process ends:
 # callers, health and two scrapes of the metrics learn why it is gone.
@@ -472,7 +474,11 @@ class Server:
             if self._grace_s:
                 # What gRPC's core has not handed over yet it would cancel, without a word.
                 await asyncio.sleep(_LAST_CALLS_S)
-            await asyncio.gather(*(listening.stop(self._grace_s) for listening in self._grpc))
+            ending = [asyncio.ensure_future(one.stop(self._grace_s)) for one in self._grpc]
+            # Whatever keeps gRPC, the journal is given back and the process ends.
+            _, left = await asyncio.wait(ending, timeout=self._grace_s + _LISTENERS_END_S_MAX)
+            if left:
+                _log.error("listeners did not end", left=len(left), of=len(ending))
         await self._close_ledger()
         await self._launcher.close()
         if self._metrics_server is not None:
