@@ -35,7 +35,7 @@ demo: setup ## Real retail data through a real server, killed in the middle; JOU
 	$(BIN)/holdfast demo $(if $(JOURNAL),--journal $(JOURNAL)) $(DEMO_ARGS)
 
 .PHONY: test
-test: setup ## The everyday tests (under five minutes); PYTEST_ARGS
+test: setup ## The everyday tests (ten minutes on two cores); PYTEST_ARGS
 	$(BIN)/pytest $(PYTEST_ARGS)
 
 .PHONY: lint
