@@ -9,17 +9,17 @@ from typing import Any, Final
 
 from engine.state import State
 from holdfast.v1 import network_service_pb2 as messages
+from server.documents import (
+    CARRIER,
+    CARRIER_SERVICE,
+    CHANNEL,
+    NODE,
+    NODE_GROUP,
+    ROUTING_RULES,
+)
 from server.routing.items import Items
 from server.routing.network import Documents, Network
 from server.routing.rules.reading import Rules, RulesRefused, read_rules
-
-# Kinds of documents, as `server.transport.documents` numbers them: part of the journal's format.
-NODE: Final = 1
-NODE_GROUP: Final = 2
-CARRIER: Final = 4
-CARRIER_SERVICE: Final = 5
-CHANNEL: Final = 6
-ROUTING_RULES: Final = 7
 
 _MESSAGES: Final[dict[int, Any]] = {
     NODE: messages.Node,

@@ -7,14 +7,10 @@ to. This is only their index; it is read anew when the state is another one.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Final
 
 from engine.state import State
+from server.documents import ROUTING_DECISION
 from server.routing.decisions import Decision, index_of
-
-DECISION: Final = 10
-TARIFF: Final = 11
-"""Kinds of documents, as `server.transport.documents` numbers them."""
 
 
 class DecisionLog:
@@ -45,7 +41,7 @@ class DecisionLog:
         self._by_request, self._numbers, self._kept = {}, {}, OrderedDict()
         found = []
         for (kind, name), (body, _) in list(state.documents.items()):
-            if kind == DECISION:
+            if kind == ROUTING_DECISION:
                 found.append((index_of(body), name))
         for (_, request, has_plan), name in sorted(found):
             self.added(name, request, has_plan)
@@ -91,7 +87,7 @@ class DecisionLog:
         return name_of(reservation_id, max(self._numbers.get(reservation_id, {}), default=-1) + 1)
 
     def _read(self, state: State, name: str) -> tuple[str, Decision] | None:
-        document = state.documents.get((DECISION, name))
+        document = state.documents.get((ROUTING_DECISION, name))
         return None if document is None else (name, Decision.from_bytes(document[0]))
 
 

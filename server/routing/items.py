@@ -9,10 +9,9 @@ from engine.hashing import key_of
 from engine.routing import limits
 from engine.state import State
 from holdfast.v1 import network_service_pb2 as messages
+from server.documents import ITEM
 
 _KEPT_MAX: Final = 200_000
-ITEM_DOCUMENT: Final = 3
-"""`server.transport.documents.ITEM`: part of the journal's format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,7 @@ class Items:
 
     def get(self, state: State, sku: str) -> ItemFacts | None:
         """None where NetworkService has no such item."""
-        document = state.documents.get((ITEM_DOCUMENT, sku))
+        document = state.documents.get((ITEM, sku))
         if document is None:
             return None
         body, revision = document

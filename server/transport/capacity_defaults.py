@@ -16,8 +16,8 @@ from engine.positions import SCOPE_CAPACITY, find_position, position_key
 from engine.state import State
 from holdfast.v1 import network_service_pb2 as network
 from holdfast.v1 import reservation_service_pb2 as messages
+from server.documents import NODE
 from server.transport.columns import Columns, line
-from server.transport.documents import NODE
 
 
 def add_defaults(
@@ -36,23 +36,30 @@ def add_defaults(
     for node, day in sorted(wanted):
         units = _default(state, node)
         if units is not None and not _is_set(state, node, day):
-            encoded = day.encode()
-            columns.add(
-                commands.SET_CAPACITY,
-                caller=caller,
-                lines=[
-                    line(
-                        sku=encoded,
-                        node=node.encode(),
-                        quantity=units,
-                        kind=commands.NODE_CAPACITY,
-                        text_bytes=len(encoded),
-                    )
-                ],
-                line_texts=[encoded],
-            )
+            set_capacity(columns, commands.NODE_CAPACITY, day, node, units, caller)
             added += 1
     return added
+
+
+def set_capacity(
+    columns: Columns, kind: int, name: str, node: str, units: int, caller: bytes
+) -> None:
+    """SET_CAPACITY of a day (NODE_CAPACITY) or a slot (CARRIER_SLOT) at a node."""
+    encoded = name.encode()
+    columns.add(
+        commands.SET_CAPACITY,
+        caller=caller,
+        lines=[
+            line(
+                sku=encoded,
+                node=node.encode(),
+                quantity=units,
+                kind=kind,
+                text_bytes=len(encoded),
+            )
+        ],
+        line_texts=[encoded],
+    )
 
 
 def _default(state: State, node: str) -> int | None:

@@ -18,7 +18,7 @@ from engine.requests import find_request
 from engine.state import State
 from holdfast.v1 import network_service_pb2 as network
 from holdfast.v1 import reservation_service_pb2 as messages
-from server.transport.documents import CHANNEL, NODE_GROUP
+from server.documents import CHANNEL, NODE_GROUP
 from server.transport.errors import Case, Fault, Refusal, Refused, refusal
 from server.transport.ledger_view import LedgerView
 

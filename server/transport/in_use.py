@@ -8,7 +8,7 @@ from engine import outcomes, reads, tables
 from engine.compiled import kernel
 from engine.state import State
 from holdfast.v1 import network_service_pb2 as network
-from server.transport import documents
+from server import documents
 from server.transport.resources import (
     CARRIER,
     CHANNEL,

@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 
 from engine import commands
 from holdfast.v1 import network_service_pb2 as messages
-from server.transport import documents
+from server import documents
 from server.transport.codec import network as codec
 from server.transport.errors import Fault
 from server.transport.validation import Checker

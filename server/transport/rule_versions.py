@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import struct
 
-from engine import commands
 from holdfast.v1 import network_service_pb2 as messages
+from server.documents import ROUTING_RULES_VERSION
 from server.transport.codec.network import stored_form
-from server.transport.columns import Columns, line
-from server.transport.documents import ROUTING_RULES_VERSION
+from server.transport.columns import Columns
+from server.transport.document_commands import delete_document, put_document
 from server.transport.ledger_view import LedgerView
 from server.transport.render import timestamp
 
@@ -40,22 +40,11 @@ class RuleVersions:
         kept = self._numbers(rules.routing_rules)
         number = max(kept, default=0) + 1
         body = _TIME.pack(self._view.gateway.now_ms()) + stored_form(rules)
-        self._add(columns, commands.PUT_DOCUMENT, rules.routing_rules, number, body, caller)
+        name = rules.routing_rules
+        put_document(columns, ROUTING_RULES_VERSION, f"{name}\0{number}", body, caller)
         if len(kept) >= VERSIONS_KEPT:
-            oldest = min(kept)
-            self._add(columns, commands.DELETE_DOCUMENT, rules.routing_rules, oldest, b"", caller)
-
-    def _add(
-        self, columns: Columns, kind: int, name: str, number: int, body: bytes, caller: bytes
-    ) -> None:
-        key = f"{name}\0{number}".encode()
-        columns.add(
-            kind,
-            caller=caller,
-            amount=ROUTING_RULES_VERSION,
-            lines=[line(text_bytes=len(key))],
-            line_texts=[key, body],
-        )
+            oldest = f"{name}\0{min(kept)}"
+            delete_document(columns, ROUTING_RULES_VERSION, oldest, caller)
 
     def complete(self, rules: messages.RoutingRules, revision: int) -> None:
         """Add number and time to a set that was put at `revision`."""

@@ -1,4 +1,5 @@
-"""Run every compiled kernel of the transport once, so that no caller waits for the compiler."""
+"""Run every compiled kernel of the transport once, and read what routing reads but once, so that no
+caller waits for it."""
 
 from __future__ import annotations
 
@@ -19,6 +20,7 @@ from holdfast.v1 import reservation_service_pb2 as messages
 from server import ledger_metrics
 from server.application.watch import WatchHub, WatchSet
 from server.routing.assembly import assemble
+from server.routing.geography import locate
 from server.routing.items import ItemFacts
 from server.routing.lanes import Destination
 from server.routing.network import Documents, Network
@@ -60,6 +62,8 @@ def warm_up() -> None:
     warm_up_engine()
     warm_up_routing()
     solver_version()
+    # The package reads its 42,000 centroids with the first question: a second of the event loop.
+    locate("US", "10001")
     state = _ledger()
     _warm_creates(state)
     _warm_routing(state)

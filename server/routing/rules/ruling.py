@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.routing.layout import Fixed
+from server.routing.rules.expressions import Condition
 from server.routing.rules.reading import Objective, Rule, Rules
 
 Mask = NDArray[np.bool_]
@@ -97,8 +98,8 @@ class BoundRules:
         self.rules = tuple(
             BoundRule(
                 rule,
-                _mask(rule, nodes) if rule.nodes is not None else None,
-                _service_mask(rule, services) if rule.services is not None else None,
+                _mask(rule.nodes, nodes),
+                _mask(rule.services, services),
             )
             for one in sets
             for rule in one.rules
@@ -141,16 +142,11 @@ class BoundRules:
         )
 
 
-def _mask(rule: Rule, nodes: Sequence[Mapping[str, Any]]) -> Mask:
-    condition = rule.nodes
-    assert condition is not None
-    return np.array([condition.holds(node) for node in nodes], np.bool_)
-
-
-def _service_mask(rule: Rule, services: Sequence[Mapping[str, Any]]) -> Mask:
-    condition = rule.services
-    assert condition is not None
-    return np.array([condition.holds(service) for service in services], np.bool_)
+def _mask(condition: Condition | None, subjects: Sequence[Mapping[str, Any]]) -> Mask | None:
+    """Which of the nodes, or services, a condition is about; None without one."""
+    if condition is None:
+        return None
+    return np.array([condition.holds(subject) for subject in subjects], np.bool_)
 
 
 def _apply(ruling: Ruling, number: int, bound: BoundRule) -> None:

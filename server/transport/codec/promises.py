@@ -10,7 +10,7 @@ from engine.commands import CommandBatch
 from engine.routing.plan import Plan
 from holdfast.v1 import reservation_service_pb2 as reservations
 from server.routing.assembly import Assembly
-from server.routing.network import UNLIMITED
+from server.transport.capacity_defaults import set_capacity
 from server.transport.columns import Columns, LineRow, line
 from server.transport.render_plans import LineNumbers, is_pick_limited, is_slot_limited
 from server.transport.validation import Checker
@@ -74,7 +74,7 @@ def takes_of(assembly: Assembly, plan: Plan, caller: bytes) -> Takes:
             capacities.append(taken)
             if not assembly.pick_known[one.node]:
                 default = int(network.pick_default[number])
-                _set(defaults, commands.NODE_CAPACITY, day, node, default, caller)
+                set_capacity(defaults, commands.NODE_CAPACITY, day, node, default, caller)
             _take(rows, commands.NODE_CAPACITY, day, node, units)
         if is_slot_limited(assembly, one.node, one.service):
             slot = assembly.slot_name(one.node, one.service)
@@ -83,7 +83,7 @@ def takes_of(assembly: Assembly, plan: Plan, caller: bytes) -> Takes:
             capacities.append(taken)
             if not assembly.slot_known[one.node, one.service]:
                 default = int(network.slot_default[number, one.service])
-                _set(defaults, commands.CARRIER_SLOT, slot, node, default, caller)
+                set_capacity(defaults, commands.CARRIER_SLOT, slot, node, default, caller)
             _take(rows, commands.CARRIER_SLOT, slot, node, len(one.parcels))
     return Takes(rows, numbers, defaults, lines, capacities)
 
@@ -91,26 +91,6 @@ def takes_of(assembly: Assembly, plan: Plan, caller: bytes) -> Takes:
 def _take(rows: list[LineRow], kind: int, name: str, node: str, units: int) -> None:
     rows.append(
         line(sku=name.encode(), node=node.encode(), quantity=units, number=len(rows), kind=kind)
-    )
-
-
-def _set(columns: Columns, kind: int, name: str, node: str, units: int, caller: bytes) -> None:
-    """SET_CAPACITY to what the documents say; two orders that do so at once set the same."""
-    assert units < UNLIMITED
-    encoded = name.encode()
-    columns.add(
-        commands.SET_CAPACITY,
-        caller=caller,
-        lines=[
-            line(
-                sku=encoded,
-                node=node.encode(),
-                quantity=units,
-                kind=kind,
-                text_bytes=len(encoded),
-            )
-        ],
-        line_texts=[encoded],
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from engine import limits as ledger
@@ -194,33 +194,32 @@ def order_of(
         ship_complete=order.ship_complete,
         shipments_max=order.shipments_max,
         attributes=order.attributes,
-        excluded_nodes=numbers_of_nodes(order.excluded_nodes, network, f"{path}excluded_nodes"),
-        excluded_services=numbers_of_services(
-            order.excluded_carrier_services, network, f"{path}excluded_carrier_services"
+        excluded_nodes=_numbers(
+            order.excluded_nodes,
+            network.node_number,
+            Fault.NODE_NOT_FOUND,
+            "node",
+            f"{path}excluded_nodes",
+        ),
+        excluded_services=_numbers(
+            order.excluded_carrier_services,
+            network.service_number,
+            Fault.CARRIER_SERVICE_NOT_FOUND,
+            "carrier_service",
+            f"{path}excluded_carrier_services",
         ),
     )
 
 
-def numbers_of_nodes(names: Sequence[str], network: Network, path: str) -> list[int]:
-    """Raises Refused for a node that is not known."""
+def _numbers(
+    names: Sequence[str], known: Mapping[str, int], fault: Fault, key: str, path: str
+) -> list[int]:
+    """Raises Refused for a name that is not known."""
     found = []
     for index, name in enumerate(names):
-        number = network.node_number.get(name)
+        number = known.get(name)
         if number is None:
-            raise _missing(Fault.NODE_NOT_FOUND, "node", name, f"{path}[{index}]")
-        found.append(number)
-    return found
-
-
-def numbers_of_services(names: Sequence[str], network: Network, path: str) -> list[int]:
-    """Raises Refused for a service that is not known."""
-    found = []
-    for index, name in enumerate(names):
-        number = network.service_number.get(name)
-        if number is None:
-            raise _missing(
-                Fault.CARRIER_SERVICE_NOT_FOUND, "carrier_service", name, f"{path}[{index}]"
-            )
+            raise _missing(fault, key, name, f"{path}[{index}]")
         found.append(number)
     return found
 

@@ -14,8 +14,9 @@ from engine.routing.plan import Plan
 from engine.routing.problem import Problem
 from engine.routing.solver import Answer, Strategy
 from holdfast.v1 import routing_service_pb2 as messages
+from server.documents import ROUTING_TARIFF
 from server.routing.assembly import assemble
-from server.routing.decision_log import TARIFF, DecisionLog
+from server.routing.decision_log import DecisionLog
 from server.routing.decisions import Names, tariff_of, unpack_problem, unpack_tariff
 from server.routing.explaining import Explainer, NodeWhy, ServiceWhy, Why
 from server.routing.limits import nodes_explained_default
@@ -132,7 +133,7 @@ class ExplanationService:
         if kept is None:
             raise not_promised(reservation_id)
         decision = kept[1]
-        document = state.documents.get((TARIFF, tariff_of(decision.problem)))
+        document = state.documents.get((ROUTING_TARIFF, tariff_of(decision.problem)))
         if document is None:
             raise _no_tariff(reservation_id)
         problem, names = unpack_problem(decision.problem, unpack_tariff(document[0]))

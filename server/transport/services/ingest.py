@@ -21,12 +21,13 @@ from engine.requests import find_request
 from holdfast.v1 import errors_pb2
 from holdfast.v1 import inventory_service_pb2 as messages
 from server.application.piece_queue import REPORT
+from server.documents import FEED
 from server.metrics import Metrics
 from server.transport.calls import Call, Methods
 from server.transport.codec.inventory import SHORTFALL_POLICIES, feed_request_id, ingest_columns
-from server.transport.columns import Columns, line, name_key, request_key
+from server.transport.columns import Columns, name_key, request_key
 from server.transport.decode_feed import FeedChunk, decode_feed
-from server.transport.documents import FEED
+from server.transport.document_commands import delete_document, put_document
 from server.transport.errors import TABLE, Case, Fault, Refusal, Refused, reason_of, refusal
 from server.transport.inbox import Inbox
 from server.transport.ledger_view import LedgerView
@@ -144,21 +145,8 @@ class IngestService:
             feeds = [key for key in documents if key[0] == FEED]
             if len(feeds) >= FEEDS_MAX:
                 oldest = min(feeds, key=lambda key: documents[key][1])
-                columns.add(
-                    commands.DELETE_DOCUMENT,
-                    caller=b"",
-                    amount=FEED,
-                    lines=[line(text_bytes=len(oldest[1].encode()))],
-                    line_texts=[oldest[1].encode()],
-                )
-        name, body = document.encode(), _PROGRESS.pack(sequence)
-        columns.add(
-            commands.PUT_DOCUMENT,
-            caller=b"",
-            amount=FEED,
-            lines=[line(text_bytes=len(name))],
-            line_texts=[name, body],
-        )
+                delete_document(columns, FEED, oldest[1], b"")
+        put_document(columns, FEED, document, _PROGRESS.pack(sequence), b"")
 
 
 class _Rows:

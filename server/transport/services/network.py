@@ -20,15 +20,17 @@ from engine.outcomes import Outcomes
 from engine.requests import find_request
 from engine.state import State
 from holdfast.v1 import network_service_pb2 as messages
+from server import documents
 from server.application.piece_queue import REPORT
 from server.routing.catalog import Catalog
 from server.routing.rules.reading import RulesRefused, read_rules
-from server.transport import documents, refusals
+from server.transport import refusals
 from server.transport.calls import Call, Methods
 from server.transport.channel_nodes import ChannelNodes
 from server.transport.codec.inventory import purchase_limit_flags
 from server.transport.codec.network import stored_form
 from server.transport.columns import Columns, line, request_key
+from server.transport.document_commands import delete_document, put_document
 from server.transport.errors import (
     Case,
     Fault,
@@ -119,7 +121,9 @@ class NetworkService:
             await self.define(resource, [name], call)
             self.add_effects(columns, resource, given, call.caller.text)
         before = len(columns)
-        add_document(columns, resource, name, stored_form(given), call.caller.text, encoded)
+        put_document(
+            columns, resource.document, name, stored_form(given), call.caller.text, encoded
+        )
         if resource is ROUTING_RULES and not replay:
             self._rules.add_version(columns, given, call.caller.text)
         answer = await self._submit(columns, call, resource, name)
@@ -371,14 +375,7 @@ class NetworkService:
                     reason = why_in_use(self._view.state, resource, name)
                     if reason:
                         raise Refused(_in_use(resource, name, reason))
-                columns.add(
-                    commands.DELETE_DOCUMENT,
-                    caller=call.caller.text,
-                    request_id=encoded,
-                    amount=resource.document,
-                    lines=[line(text_bytes=len(name.encode()))],
-                    line_texts=[name.encode()],
-                )
+                delete_document(columns, resource.document, name, call.caller.text, encoded)
                 if resource is NODE:
                     add_frozen(columns, name, True, call.caller.text)
                 answer = await self._view.gateway.submit(
@@ -392,26 +389,6 @@ class NetworkService:
                 return done
 
         return delete
-
-
-def add_document(
-    columns: Columns,
-    resource: Resource,
-    name: str,
-    body: bytes,
-    caller: bytes,
-    request_id: bytes,
-) -> None:
-    """PUT_DOCUMENT of a resource."""
-    encoded = name.encode()
-    columns.add(
-        commands.PUT_DOCUMENT,
-        caller=caller,
-        request_id=request_id,
-        amount=resource.document,
-        lines=[line(text_bytes=len(encoded))],
-        line_texts=[encoded, body],
-    )
 
 
 def add_frozen(columns: Columns, node: str, frozen: bool, caller: bytes) -> None:

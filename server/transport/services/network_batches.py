@@ -18,10 +18,11 @@ from server.metrics import Metrics
 from server.transport.calls import Call, Methods
 from server.transport.codec.network import stored_form
 from server.transport.columns import Columns
+from server.transport.document_commands import put_document
 from server.transport.errors import Refusal, Refused, reason_of
 from server.transport.ledger_view import LedgerView
 from server.transport.resources import ITEM, NODE, Resource
-from server.transport.services.network import NetworkService, add_document, document_refusal
+from server.transport.services.network import NetworkService, document_refusal
 from server.transport.validation import Checker, shown
 
 _ROWS_IN_A_ROW = 100
@@ -104,7 +105,7 @@ class NetworkBatches:
             places[index] = len(columns)
             name = getattr(given, resource.key_field)
             body = stored_form(given)
-            add_document(columns, resource, name, body, call.caller.text, member)
+            put_document(columns, resource.document, name, body, call.caller.text, member)
         answer = await self._view.gateway.submit(
             columns.batch(), remaining_s=call.remaining_s(), priority=REPORT
         )

@@ -23,7 +23,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc import StatusCode
 from numpy.typing import NDArray
 
-from engine import commands, limits, outcomes, reads
+from engine import limits, outcomes, reads
 from engine.commands import CommandBatch
 from engine.hashing import wide_key_of
 from engine.outcomes import Outcomes
@@ -32,8 +32,9 @@ from engine.state import State
 from holdfast.v1 import errors_pb2, types_pb2
 from holdfast.v1 import routing_service_pb2 as messages
 from server.application.piece_queue import RESERVE
+from server.documents import ROUTING_DECISION, ROUTING_TARIFF
 from server.routing.assembly import Assembly
-from server.routing.decision_log import DECISION, TARIFF, DecisionLog
+from server.routing.decision_log import DecisionLog
 from server.routing.decisions import (
     Decision,
     Key,
@@ -51,7 +52,8 @@ from server.transport import refusals, render, render_plans, shortages
 from server.transport.calls import Call, Methods
 from server.transport.codec import routing as codec
 from server.transport.codec.promises import Takes, create_of, revise_of, takes_of
-from server.transport.columns import Columns, line, request_key
+from server.transport.columns import Columns, request_key
+from server.transport.document_commands import delete_document, put_document
 from server.transport.errors import Case, Fault, Refusal, Refused, refusal
 from server.transport.ledger_view import LedgerView
 from server.transport.services.reservations import request_lines
@@ -391,13 +393,18 @@ class PromiseService:
         """The piece of a promise, its command last; and the decisions that go for it."""
         columns = takes.defaults
         digest, packed = self._tariff(solved.assembly)
-        if (TARIFF, digest) not in self._view.state.documents:
-            _put(columns, TARIFF, digest, packed, caller)
+        if (ROUTING_TARIFF, digest) not in self._view.state.documents:
+            put_document(columns, ROUTING_TARIFF, digest, packed, caller)
+        gone = self._keep(columns, name, decision, caller)
+        return CommandBatch.join([columns.batch(), command]), gone
+
+    def _keep(self, columns: Columns, name: str, decision: Decision, caller: bytes) -> list[str]:
+        """Put a decision, and delete those that go for it; their names."""
         gone = self._log.beyond(0 if name in self._log else 1)
         for old in gone:
-            _delete(columns, old, caller)
-        _put(columns, DECISION, name, decision.to_bytes(), caller)
-        return CommandBatch.join([columns.batch(), command]), gone
+            delete_document(columns, ROUTING_DECISION, old, caller)
+        put_document(columns, ROUTING_DECISION, name, decision.to_bytes(), caller)
+        return gone
 
     def _note(self, name: str, decision: Decision, gone: list[str]) -> None:
         for old in gone:
@@ -424,7 +431,7 @@ class PromiseService:
         columns = Columns()
         if not wish.request_id:
             if name in self._log:
-                _delete(columns, name, wish.caller)
+                delete_document(columns, ROUTING_DECISION, name, wish.caller)
                 await self._submit(columns.batch(), call)
                 self._log.removed(name)
             return
@@ -441,10 +448,7 @@ class PromiseService:
             command=b"",
             problem=b"",
         )
-        gone = self._log.beyond(0 if name in self._log else 1)
-        for old in gone:
-            _delete(columns, old, wish.caller)
-        _put(columns, DECISION, name, decision.to_bytes(), wish.caller)
+        gone = self._keep(columns, name, decision, wish.caller)
         await self._submit(columns.batch(), call)
         self._note(name, decision, gone)
 
@@ -538,28 +542,6 @@ def _made_id(now_ms: int) -> str:
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62
     return str(uuid.UUID(int=value))
-
-
-def _put(columns: Columns, kind: int, name: str, body: bytes, caller: bytes) -> None:
-    encoded = name.encode()
-    columns.add(
-        commands.PUT_DOCUMENT,
-        caller=caller,
-        amount=kind,
-        lines=[line(text_bytes=len(encoded))],
-        line_texts=[encoded, body],
-    )
-
-
-def _delete(columns: Columns, name: str, caller: bytes) -> None:
-    encoded = name.encode()
-    columns.add(
-        commands.DELETE_DOCUMENT,
-        caller=caller,
-        amount=DECISION,
-        lines=[line(text_bytes=len(encoded))],
-        line_texts=[encoded],
-    )
 
 
 def _outcome(row: np.void, code: int) -> np.void:

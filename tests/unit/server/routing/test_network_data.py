@@ -12,8 +12,9 @@ from engine.routing.problem import NO_LANE, Problem
 from engine.routing.solver import Solver
 from engine.routing.tariff import Tariff
 from holdfast.v1 import network_service_pb2 as network
+from server.documents import ROUTING_DECISION
 from server.routing.calendars import WorkCalendar, road_days
-from server.routing.decision_log import DECISION, DecisionLog, name_of
+from server.routing.decision_log import DecisionLog, name_of
 from server.routing.decisions import (
     Decision,
     Key,
@@ -240,7 +241,9 @@ class _State:
     """What the log reads of a state."""
 
     def __init__(self, decisions: dict[str, Decision]) -> None:
-        self.documents = {(DECISION, name): (one.to_bytes(), 1) for name, one in decisions.items()}
+        self.documents = {
+            (ROUTING_DECISION, name): (one.to_bytes(), 1) for name, one in decisions.items()
+        }
 
 
 def test_the_log_finds_by_request_and_reservation_and_lets_the_oldest_go():

@@ -1,0 +1,40 @@
+"""PUT_DOCUMENT and DELETE_DOCUMENT: how anything the server keeps as a document is written."""
+
+from __future__ import annotations
+
+from engine import commands
+from server.transport.columns import Columns, line
+
+
+def put_document(
+    columns: Columns, kind: int, name: str, body: bytes, caller: bytes, request_id: bytes = b""
+) -> None:
+    """Keep `body` under a kind of `server.documents` and a name."""
+    _add(columns, commands.PUT_DOCUMENT, kind, name, [body], caller, request_id)
+
+
+def delete_document(
+    columns: Columns, kind: int, name: str, caller: bytes, request_id: bytes = b""
+) -> None:
+    """Keep it no longer."""
+    _add(columns, commands.DELETE_DOCUMENT, kind, name, [], caller, request_id)
+
+
+def _add(
+    columns: Columns,
+    command: int,
+    kind: int,
+    name: str,
+    bodies: list[bytes],
+    caller: bytes,
+    request_id: bytes,
+) -> None:
+    encoded = name.encode()
+    columns.add(
+        command,
+        caller=caller,
+        request_id=request_id,
+        amount=kind,
+        lines=[line(text_bytes=len(encoded))],
+        line_texts=[encoded, *bodies],
+    )
