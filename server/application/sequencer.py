@@ -323,7 +323,7 @@ class Sequencer:
         """Give each piece its slice of the outcomes. O(pieces)."""
         outcomes = flight.outcomes
         rows, details, changed = outcomes.rows, outcomes.details, outcomes.changed
-        ends = np.cumsum(rows["detail_count"], dtype=np.int64).tolist()
+        ends = rows["detail_count"].cumsum(dtype=np.int64).tolist()
         row = 1 if flight.due_ms >= 0 else 0
         detail = ends[row - 1] if row else 0
         for piece in flight.pieces:

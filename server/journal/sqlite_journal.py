@@ -344,9 +344,11 @@ class SqliteJournal:
 
     def _insert(self, buffer: bytes, record_id: RecordId, after: RecordId) -> bool:
         assert self._connection is not None
-        with self._errors(str(record_id)):
+        try:
             done = self._connection.execute(_APPEND, (_row(record_id), buffer, _row(after)))
-            return done.rowcount == 1
+        except sqlite3.Error as error:
+            raise self._translated(str(record_id), error) from error
+        return done.rowcount == 1
 
     def _tail(self) -> Cursor:
         assert self._connection is not None

@@ -110,6 +110,7 @@ class Admission:
         self._buckets: dict[bytes, TokenBucket] = {}
         self._shed = {work: dict[str, int]() for work in WorkClass}
         self._waiting: list[deque[asyncio.Future[None]]] = [deque() for _ in WorkClass]
+        self._waiting_count = 0
         self._quota_refusals: dict[str, int] = {}
 
     def door(self, service: str, method: str) -> Door | None:
@@ -156,17 +157,21 @@ class Admission:
         turn = asyncio.get_running_loop().create_future()
         waiting = self._waiting[work]
         waiting.append(turn)
+        self._waiting_count += 1
         try:
             async with asyncio.timeout(seconds):
                 await turn
         except TimeoutError:
             pass
         finally:
+            self._waiting_count -= 1
             if turn in waiting:
                 waiting.remove(turn)
 
     def wake(self) -> None:
         """Something was let out."""
+        if not self._waiting_count:
+            return
         for waiting in self._waiting:
             while waiting:
                 turn = waiting.popleft()
@@ -247,19 +252,19 @@ class Door:
         self._is_ledger = work in _LEDGER_CLASSES
         self._counts_holds = admission.holds.reader_of(method)
 
-    async def serve(
+    def serve(
         self, handler: Callable[[bytes, Any], Awaitable[bytes]], raw: bytes, call: Any
-    ) -> bytes:
+    ) -> Awaitable[bytes]:
         """The handler's reply, if it is let in. Raises Refused, and what the handler raises."""
         holds = self._counts_holds
         if holds is None or not self._admission.holds.has_quota(call.caller):
-            return await self._through(
+            return self._through(
                 call, lambda: handler(raw, call), lambda: _requests_in(raw) if self._is_bulk else 1
             )
         request = read_or_none(holds.request, raw)
         if request is None:
-            return await self._through(call, lambda: handler(raw, call), lambda: 1)
-        return await self._through(
+            return self._through(call, lambda: handler(raw, call), lambda: 1)
+        return self._through(
             call,
             lambda: self._admission.holds.serve(
                 holds, request, call, lambda: handler(raw, call), holds.reply.FromString
@@ -299,8 +304,9 @@ class Door:
         admission.check_rate(caller, requests)
         if self._is_ledger:
             self._check_deadline(call)
-        until_s = time.perf_counter() + patience_s
+        until_s = 0.0
         while (shed := limiter.enter(self.work, caller.text)) is not None:
+            until_s = until_s or time.perf_counter() + patience_s
             if (left_s := until_s - time.perf_counter()) > 0:
                 await admission.until_room(self.work, left_s)
                 continue

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 import grpc
@@ -45,12 +44,14 @@ _FAULTS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
 class Call:
     """One call: who asks, and until when the answer is worth having."""
 
-    context: Context
-    caller: Caller
+    __slots__ = ("caller", "context")
+
+    def __init__(self, context: Context, caller: Caller) -> None:
+        self.context = context
+        self.caller = caller
 
     def remaining_s(self) -> float | None:
         """How long the caller still waits, in seconds; None: for ever."""

@@ -180,19 +180,35 @@ class SoldOut:
         self._metrics = metrics
         self._early = early
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
-        self._remembered: OrderedDict[tuple[int, int], tuple[bytes, bytes, Refusal]] = OrderedDict()
-        self._under_way: Counter[tuple[int, int]] = Counter()
+        # By caller and request_id.
+        self._remembered: OrderedDict[bytes, tuple[bytes, bytes, Refusal]] = OrderedDict()
+        self._under_way: Counter[bytes] = Counter()
+        self._under_way_unread = 0
 
-    async def around(
-        self, raw: bytes, call: Call, ask_ledger: Callable[[], Awaitable[bytes]]
-    ) -> bytes:
+    def around(
+        self, raw: bytes, call: Call, ask_ledger: Callable[[bytes, Call], Awaitable[bytes]]
+    ) -> Awaitable[bytes]:
         """What `ask_ledger` answers, unless the answer is known. Raises Refused, NotDone."""
         if self._early is None:
-            return await ask_ledger()
+            return ask_ledger(raw, call)
+        return self._around(raw, call, ask_ledger)
+
+    async def _around(
+        self, raw: bytes, call: Call, ask_ledger: Callable[[bytes, Call], Awaitable[bytes]]
+    ) -> bytes:
+        assert self._early is not None
+        if not self._remembered and not self._early():
+            # Not worth reading. While it is under way nothing is told early: it might be told of
+            # a repeat of this one.
+            self._under_way_unread += 1
+            try:
+                return await ask_ledger(raw, call)
+            finally:
+                self._under_way_unread -= 1
         request = _read(raw)
         if request is None or not request.request_id:
-            return await ask_ledger()
-        key = request_key(call.caller.text, request.request_id)
+            return await ask_ledger(raw, call)
+        key = call.caller.text + b"\0" + request.request_id
         before = self._remembered.get(key)
         if before is not None:
             body, owner, told = before
@@ -200,8 +216,8 @@ class SoldOut:
                 told = refusal(outcomes.REQUEST_ID_REUSED)
             await self._view.gateway.durable()
             raise Refused(told)
-        if self._early() and key not in self._under_way:
-            found = self._refused_now(request, key)
+        if self._early() and not self._under_way_unread and key not in self._under_way:
+            found = self._refused_now(request, call.caller.text)
             if found is not None:
                 self._remember(key, request, found)
                 try:
@@ -213,13 +229,13 @@ class SoldOut:
                 raise Refused(found)
         self._under_way[key] += 1
         try:
-            return await ask_ledger()
+            return await ask_ledger(raw, call)
         finally:
             self._under_way[key] -= 1
             if not self._under_way[key]:
                 del self._under_way[key]
 
-    def _refused_now(self, request: _Request, key: tuple[int, int]) -> Refusal | None:
+    def _refused_now(self, request: _Request, caller: bytes) -> Refusal | None:
         """The refusal that the ledger would give at this moment; None where it may be another
         answer, or is not known yet."""
         known = self._known.get(request.body)
@@ -233,6 +249,7 @@ class SoldOut:
         due_ms = machine.next_expiry_ms(state)
         if 0 <= due_ms <= now_ms:
             return None  # a hold has run out, and its units are not free yet
+        key = request_key(caller, request.request_id)
         if find_request(state.tables, np.uint64(key[0]), np.uint64(key[1])) >= 0:
             return None
         position = state.positions[known.row]
@@ -247,7 +264,7 @@ class SoldOut:
         self._metrics.sold_out_early += 1
         return Told(template, state.revision)
 
-    def _remember(self, key: tuple[int, int], request: _Request, told: Refusal) -> None:
+    def _remember(self, key: bytes, request: _Request, told: Refusal) -> None:
         if len(self._remembered) >= REMEMBERED_MAX:
             self._remembered.popitem(last=False)
         self._remembered[key] = request.body, request.owner, told

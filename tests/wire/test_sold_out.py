@@ -16,7 +16,6 @@ import pytest
 from engine import outcomes, reads
 from holdfast.v1 import admin_service_pb2, inventory_service_pb2
 from holdfast.v1 import reservation_service_pb2 as messages
-from server.transport.columns import request_key
 from server.transport.services.reservations import ReservationService
 from server.transport.sold_out import SoldOut
 from tests.wire.conftest import Error, Wire, create, refused
@@ -145,9 +144,36 @@ async def test_a_request_that_is_under_way_goes_to_the_ledger(
     async with serving(tmp_path, monkeypatch, early="on") as (wire, sold_out):
         await hold(wire)
         await told(wire, pear(request_id="learnt"))
-        sold_out._under_way[request_key(b"", b"twice")] += 1
+        sold_out._under_way[b"\0twice"] += 1
         await told(wire, pear(request_id="twice"))
         assert early_answers(wire) == 0
+
+
+async def test_nothing_is_told_early_while_requests_from_before_are_under_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """They came when nothing was told early, so their names were not read: a repeat of one of them
+    would not be known."""
+    async with serving(tmp_path, monkeypatch, early="on") as (wire, sold_out):
+        await hold(wire)
+        await told(wire, pear(request_id="learnt"))
+        asked, go_on = asyncio.Event(), asyncio.Event()
+
+        async def slow(raw: bytes, call: object) -> bytes:
+            asked.set()
+            await go_on.wait()
+            return raw
+
+        sold_out._early = lambda: False
+        before = asyncio.ensure_future(sold_out.around(b"", None, slow))
+        await asked.wait()
+        sold_out._early = lambda: True
+        await told(wire, pear(request_id="meanwhile"))
+        assert early_answers(wire) == 0
+        go_on.set()
+        await before
+        await told(wire, pear(request_id="afterwards"))
+        assert early_answers(wire) == 1
 
 
 async def test_nothing_is_remembered_of_a_refusal_that_was_not_told(

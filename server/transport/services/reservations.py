@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -115,9 +115,9 @@ class ReservationService:
 
     # --- Create ------------------------------------------------------------------------------
 
-    async def create_raw(self, raw: bytes, call: Call) -> bytes:
+    def create_raw(self, raw: bytes, call: Call) -> Awaitable[bytes]:
         """CreateReservation from and to bytes, by the compiled codec where the request is usual."""
-        return await self._sold_out.around(raw, call, lambda: self._create_raw(raw, call))
+        return self._sold_out.around(raw, call, self._create_raw)
 
     async def _create_raw(self, raw: bytes, call: Call) -> bytes:
         answer = await self._collector.create(raw, call)
