@@ -175,13 +175,14 @@ class ChannelPool(Generic[ChannelT]):
         answered was slow, and its server is not gone. Returns whether the call is only being passed
         on: its server named another one, no server has seen it, or its target was left already.
 
-        CANCELLED without a reason is what a server sheds that has too much to do, and what it has
-        not begun with when it ends. The others could not help with the first, and the next attempt
-        finds out about the second: the target is not left, and the call counts as passed on.
+        A call is shed (CANCELLED without a reason) by a server that has too much to do, and by one
+        that ends before it has begun with it. The others could not help with the first, and the
+        next attempt finds out about the second: the target is not left, and the call counts as
+        passed on.
         """
         if self._targets == 1:
             return False
-        if failure.code is grpc.StatusCode.CANCELLED and not failure.reason:
+        if failure.was_shed:
             return True
         if failure.code not in _GONE:
             return False

@@ -38,7 +38,7 @@
     │   └── ScopeMissing
     ├── DeadlineExceeded               DEADLINE_EXCEEDED: whether it took effect may be unknown
     │   └── DeadlineNotMet             dropped before it was applied: it had no effect
-    ├── CallCancelled                  CANCELLED by the server, not by the caller
+    ├── CallCancelled                  CANCELLED for a reason that this version does not know
     └── ServerFault                    INTERNAL, UNKNOWN, DATA_LOSS, UNIMPLEMENTED, OUT_OF_RANGE
         └── InvariantViolated
 
@@ -110,7 +110,8 @@ class HoldfastError(Exception):
         self.fields = tuple(fields)
         self.short_lines = tuple(short_lines)
         self.retry_after_s = retry_after_s
-        """Seconds after which the server asked to be tried again; None: it did not say."""
+        """Seconds after which to try again: as the server asked, or as the client chose for a call
+        that was shed or held back; None: nobody said."""
         self.method = ""
         """The method called, such as ``CreateReservation``."""
         self.request_id = ""
@@ -480,7 +481,10 @@ class DeadlineNotMet(DeadlineExceeded):
 
 
 class CallCancelled(HoldfastError):
-    """The call was cancelled on its way, not by the caller."""
+    """The call was cancelled on its way, not by the caller, for a reason unknown to this version.
+
+    What is cancelled without any reason was shed: `Overloaded`.
+    """
 
     default_code = grpc.StatusCode.CANCELLED
 

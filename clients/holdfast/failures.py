@@ -55,6 +55,12 @@ class Failure:
         """There was no connection to send the call on: no server has seen it."""
         return not self.reason and self.message.startswith(_NOT_CONNECTED)
 
+    @property
+    def was_shed(self) -> bool:
+        """CANCELLED, and nothing else is said: how gRPC's core turns away what the server has not
+        looked at. It had no effect."""
+        return self.code is grpc.StatusCode.CANCELLED and not self.reason
+
     def error(self) -> HoldfastError:
         """The exception of this failure, not raised."""
         return kind_of(self.reason, self.code)(

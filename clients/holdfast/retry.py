@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 
 import grpc
 
-from holdfast.errors import DeadlineExceeded, HoldfastError, Throttled
+from holdfast.errors import DeadlineExceeded, HoldfastError, Overloaded, Throttled
 from holdfast.failures import Failure
 from holdfast.throttle import Throttle
 
@@ -173,7 +173,10 @@ class Attempts:
         if patience.throttle:
             sent = patience.throttle.admit(patience.clock(), patience.chance())
             if not sent and not self.urgent:
-                raise Throttled("held back by the client: the server turns most calls away")
+                raise Throttled(
+                    "held back by the client: the server turns most calls away",
+                    retry_after_s=patience.throttle.calm_s * (0.5 + patience.chance()),
+                )
         self.count += 1
         if not self.repeatable or self.count >= self._attempts_max:
             return left_s
@@ -239,6 +242,14 @@ class Attempts:
 
     def _error(self, failure: Failure, hindrance: str) -> HoldfastError:
         error = failure.error()
+        if failure.was_shed:
+            # Nobody said when to come back: as long as this client itself would have waited.
+            policy = self.patience.policy
+            error = Overloaded(
+                "shed before the server looked at it: it had no effect",
+                code=failure.code,
+                retry_after_s=policy.backoff_s_max * (0.5 + self.patience.chance()) / 2,
+            )
         error.attempts = self.count
         error.gave_up = hindrance
         return error

@@ -234,8 +234,9 @@ def test_a_confirmation_is_never_throttled(server: FakeServer, caller: Caller):
     for _ in range(20):
         with pytest.raises(errors.Unavailable):
             caller.run(reserve)
-    with pytest.raises(errors.Throttled):
+    with pytest.raises(errors.Throttled) as caught:
         caller.run(reserve)
+    assert 0.5 <= (caught.value.retry_after_s or 0.0) <= 1.5
     assert caller.run(confirm).reservation_id == "r-1"
 
 
@@ -259,6 +260,17 @@ def test_how_often_a_confirmation_is_sent(
 ):
     caller.policy = RetryPolicy(attempts_max=attempts_max, budget_tokens_max=100, backoff_s=0.001)
     server.script("ConfirmReservation", SHED)
-    with pytest.raises(errors.CallCancelled) as caught:
+    with pytest.raises(errors.Overloaded) as caught:
         caller.run(confirm)
     assert caught.value.attempts == len(server.requests("ConfirmReservation")) == sent
+
+
+def test_what_was_shed_in_vain_has_a_reason_and_a_time_to_come_back(
+    server: FakeServer, caller: Caller
+):
+    server.script("CreateReservation", SHED)
+    with pytest.raises(errors.Overloaded) as caught:
+        caller.run(reserve)
+    assert caught.value.reason == "OVERLOADED"
+    assert caught.value.code is grpc.StatusCode.CANCELLED
+    assert 0.25 <= (caught.value.retry_after_s or 0.0) <= 0.75
