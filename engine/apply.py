@@ -25,7 +25,6 @@ NONE = tables.NONE
 OK = outcomes.OK
 REPLAYED = outcomes.REPLAYED
 _ZERO = np.uint64(0)
-_LOOK_AHEAD_MIN = 1
 DETAILS_PER_COMMAND = 1024  # room a command may need besides two details a line
 
 
@@ -328,9 +327,8 @@ def apply_columns(
     at = np.int64(0)
     cursor[5] = 0
     count = headers.shape[0]
-    # A few commands are done before memory could answer.
-    near = i if count - i >= _LOOK_AHEAD_MIN else count
-    far = near
+    near = i
+    far = i
     near_line = first
     far_line = first
     while i < count:

@@ -19,7 +19,6 @@ from engine.state import State
 
 _OUTCOME_BYTES = OUTCOME.itemsize
 _DETAIL_BYTES = DETAIL.itemsize
-ndarray = np.ndarray
 NO_CHANGE: NDArray[np.int32] = np.zeros(0, np.int32)
 
 
