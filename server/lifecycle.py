@@ -31,6 +31,7 @@ from server import logs
 from server.admission.brownout import Brownout, Mode
 from server.admission.gradient_limit import GradientLimit, LimitSettings
 from server.admission.limiter import Limiter
+from server.admission.queues import QueuesRefused, read_queues, read_secret
 from server.admission.quotas import Quotas, QuotasRefused, read_quotas
 from server.application.clock import Clock, SystemClock
 from server.application.gateway import Gateway, Phase
@@ -55,6 +56,7 @@ from server.transport.health import Health
 from server.transport.server import CannotListen, Listener, build, build_settling
 from server.transport.services.admin import SnapshotNotTaken, SnapshotTaken
 from server.transport.tls import CertificateRefused, Certificates
+from server.transport.turns import Turns
 from server.transport.warmup import warm_up
 from server.verifications import Verifications
 
@@ -305,9 +307,28 @@ class Server:
             "auto": lambda: brownout.is_active,
             "on": lambda: True,
         }[config.sold_out_early]
-        admission = Admission(self._gateway, limiter, quotas, brownout, sold_out_early=early)
+        admission = Admission(
+            self._gateway,
+            limiter,
+            quotas,
+            brownout,
+            sold_out_early=early,
+            turns=self._make_turns(),
+        )
         self.metrics.add_gauges(admission.families)
         return admission
+
+    def _make_turns(self) -> Turns | None:
+        """The waiting queues; None: there are none. Raises CannotStart."""
+        if self.config.queues is None:
+            return None
+        try:
+            found = read_queues(self.config.queues)
+            path = found.secret_file or self.config.data / "queue-secret"
+            secret = read_secret(path, make=found.secret_file is None)
+        except QueuesRefused as fault:
+            raise CannotStart(str(fault)) from fault
+        return Turns(self._gateway, found.queues.values(), secret)
 
     def _certificate_reloaded(self, good: bool) -> None:
         if good:

@@ -84,11 +84,11 @@ class HoldBook:
         if book is None:
             return 0
         rows = self._open_rows(state, now_ms, book)
-        total = _units_of(state, rows, sku_row) + book.making_units.get(sku, 0)
+        total = units_of(state, rows, sku_row) + book.making_units.get(sku, 0)
         book.units[sku] = total
         if leaving:
             ending = rows[np.isin(rows, np.fromiter(leaving, np.int64))]
-            total -= _units_of(state, ending, sku_row)
+            total -= units_of(state, ending, sku_row)
         return total
 
     def units_most(self, caller: bytes, sku: str) -> int | None:
@@ -173,7 +173,7 @@ def _count_in(rows: NDArray[np.int64], wanted: Set[int]) -> int:
     return int(np.isin(rows, np.fromiter(wanted, np.int64)).sum()) if wanted else 0
 
 
-def _units_of(state: State, rows: NDArray[np.int64], sku_row: int) -> int:
+def units_of(state: State, rows: NDArray[np.int64], sku_row: int) -> int:
     """Units of a SKU that these reservations hold: the takes of each, one after another."""
     total = 0
     takes, positions = state.takes, state.positions
