@@ -35,6 +35,7 @@ from server.admission.queues import QueuesRefused, read_queues, read_secret
 from server.admission.quotas import Quotas, QuotasRefused, read_quotas
 from server.application.clock import Clock, SystemClock
 from server.application.gateway import Gateway, Phase
+from server.application.hold_origins import HoldOrigins, Noting
 from server.application.launcher import Launcher
 from server.application.ledger import Ledger
 from server.application.piece_queue import QueueLimits
@@ -120,6 +121,7 @@ class Server:
         self._grpc: list[grpc.aio.Server] = []
         self._metrics_server: MetricsServer | None = None
         self._launcher = Launcher()
+        self._noting = Noting(HoldOrigins())
         self._snapshots: Snapshots | None = None
         self._standing_by: StandingBy | None = None
         self._waiting: asyncio.Task[None] | None = None
@@ -379,10 +381,12 @@ class Server:
     def _open(self, ledger: Ledger, report: RecoveryReport, began_s: float) -> None:
         """Serve a ledger whose journal is claimed and read to its end."""
         self._gateway.clock = self._make_clock(ledger.state.now_ms)
+        self._take_origins(ledger)
         sequencer = Sequencer(
             ledger,
             self._gateway.clock,
             limits=QueueLimits(queue_commands_max=self.config.queue_commands_max),
+            engine=self._noting,
             rebuild=self._rebuild,
             on_batch=self._on_batch,
             on_status=self._on_status,
@@ -393,6 +397,7 @@ class Server:
             journal_url=self.config.journal_url,
             every_commands=self.config.snapshot_commands,
             recovered=report,
+            origins=lambda: self._noting.origins,
             launcher=self._launcher,
             on_snapshot=self._on_snapshot,
             on_failure=lambda why: _log.error("snapshot failed", reason=why),
@@ -417,7 +422,13 @@ class Server:
 
     async def _rebuild(self) -> Ledger:
         ledger, _ = await self._read_ledger()
+        self._take_origins(ledger)
         return ledger
+
+    def _take_origins(self, ledger: Ledger) -> None:
+        """Go on from who made the open holds of a ledger that was just read."""
+        self._noting.origins = ledger.origins
+        self.admission.holds.recall(ledger.state, ledger.origins)
 
     # --- What happens meanwhile --------------------------------------------------------------
 
