@@ -20,7 +20,6 @@ import gc
 import os
 import signal
 import socket
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -31,6 +30,7 @@ from server import logs
 from server.admission.brownout import Brownout, Mode
 from server.admission.gradient_limit import GradientLimit, LimitSettings
 from server.admission.limiter import Limiter
+from server.admission.loop_time import wanted_s
 from server.admission.queues import QueuesRefused, read_queues, read_secret
 from server.admission.quotas import Quotas, QuotasRefused, read_quotas
 from server.application.clock import Clock, SystemClock
@@ -301,7 +301,7 @@ class Server:
                 )
             ),
             age_s=self._gateway.age_s,
-            busy_s=time.thread_time,
+            busy_s=wanted_s(),
         )
         brownout = Brownout(Mode(config.brownout), lambda: limiter.is_overloaded)
         early = {
