@@ -22,11 +22,13 @@ from locust import User, between, events, tag, task
 from locust.env import Environment
 
 import holdfast
-from holdfast.errors import HoldfastError, InsufficientStock
+from holdfast.errors import HoldfastError, InsufficientStock, NoFeasiblePlan
+from holdfast.values.network import Carrier
 from holdfast.values.reservations import Reservation
+from holdfast.values.routing import RoutingLine, RoutingOrder
 from loadtests.scenario import Shop
-from loadtests.shop import chunks
-from loadtests.shoppers import node_name, sku_name
+from loadtests.shop import carrier_service, chunks, item, node
+from loadtests.shoppers import PLACES, node_name, sku_name
 
 grpc_gevent.init_gevent()
 
@@ -34,6 +36,7 @@ T = TypeVar("T")
 _CONNECTIONS = 4
 _TTL_S = 120
 _LINES_MAX = 3
+_CARRIER_SERVICES = 3
 
 
 def _options(parser: Any) -> None:
@@ -49,8 +52,13 @@ def shop_of(environment: Environment) -> Shop:
     """The shop that the options describe."""
     options = environment.parsed_options
     if options is None:
-        return Shop()
-    return Shop(skus=options.shop_skus, nodes=options.shop_nodes, units=options.shop_units)
+        return Shop(carrier_services=_CARRIER_SERVICES)
+    return Shop(
+        skus=options.shop_skus,
+        nodes=options.shop_nodes,
+        units=options.shop_units,
+        carrier_services=_CARRIER_SERVICES,
+    )
 
 
 def _open_shop(environment: Environment, **_: Any) -> None:
@@ -61,8 +69,12 @@ def _open_shop(environment: Environment, **_: Any) -> None:
         return
     shop = shop_of(environment)
     with holdfast.Client(environment.host) as client:
-        client.nodes.upsert_all([holdfast.Node(node_name(row)) for row in range(shop.nodes)])
-        client.items.upsert_all([holdfast.Item(sku_name(row)) for row in range(shop.skus)])
+        client.nodes.upsert_all([node(shop, row) for row in range(shop.nodes)])
+        service = [carrier_service(shop, row) for row in range(shop.carrier_services)]
+        client.carriers.upsert(Carrier(service[0].carrier))
+        for each in service:
+            client.carrier_services.upsert(each)
+        client.items.upsert_all([item(row) for row in range(shop.skus)])
         for _result in client.ingest(
             f"locust-{time.time_ns()}", chunks(shop, shop.skus * shop.nodes)
         ):
@@ -105,7 +117,7 @@ class GrpcUser(User):
         failure: HoldfastError | None = None
         try:
             yield
-        except InsufficientStock:
+        except (InsufficientStock, NoFeasiblePlan):
             name += " (sold out)"
             raise
         except HoldfastError as error:
@@ -145,12 +157,33 @@ class Shopper(GrpcUser):
     def buy(self) -> None:
         """Hold a cart, think about it, pay."""
         held = self.hold()
-        if held is None:
-            return
-        time.sleep(random.uniform(0.5, 2))
+        if held is not None:
+            time.sleep(random.uniform(0.5, 2))
+            self.pay(held)
+
+    def pay(self, held: Reservation) -> None:
+        """Confirm, and remember the order."""
         confirmed = self.quietly("ConfirmReservation", self.holdfast.confirm, held.reservation_id)
         if confirmed is not None:
             self.orders = [*self.orders[-9:], held.reservation_id]
+
+    @task(2)
+    @tag("route")
+    def route(self) -> None:
+        """Ask when and for how much it would come, think about it, order, pay."""
+        lines = [(sku, 1) for sku, _, _ in self.cart()]
+        order = RoutingOrder(
+            tuple(RoutingLine(sku, units) for sku, units in lines),
+            random.choice(PLACES),
+            owner=self.name,
+        )
+        plans = self.quietly("PlanFulfillment", self.holdfast.plan_fulfillment, order)
+        if plans is None or not plans.plans:
+            return
+        time.sleep(random.uniform(0.5, 2))
+        promise = self.quietly("PromiseOrder", self.holdfast.promise_order, order, ttl=_TTL_S)
+        if promise is not None:
+            self.pay(promise.reservation)
 
     @task(2)
     @tag("hold")
@@ -173,15 +206,18 @@ class Shopper(GrpcUser):
         if self.orders:
             self.quietly("GetReservation", self.holdfast.get, random.choice(self.orders))
 
-    def hold(self) -> Reservation | None:
-        """A cart of a few lines."""
+    def cart(self) -> list[tuple[str, str, int]]:
+        """A few lines."""
         count = random.randint(1, _LINES_MAX)
-        lines = [
+        return [
             (sku_name(sku), node_name(random.randrange(self.shop.nodes)), 1)
             for sku in random.sample(range(self.shop.skus), min(count, self.shop.skus))
         ]
+
+    def hold(self) -> Reservation | None:
+        """Hold a cart."""
         return self.quietly(
-            "CreateReservation", self.holdfast.reserve, lines, owner=self.name, ttl=_TTL_S
+            "CreateReservation", self.holdfast.reserve, self.cart(), owner=self.name, ttl=_TTL_S
         )
 
     def quietly(

@@ -50,6 +50,9 @@ MEASURES: dict[str, Measure] = {
     "confirm_success": Measure(
         "confirms of holds that had not expired that succeeded in the end, as a share", ".5f"
     ),
+    "overload_hold_success": Measure(
+        "holds that the ledger answered in phases of the role overload, as a share", ".5f"
+    ),
     "failed_calls_share": Measure(
         "calls that ended in an error other than a decision of the ledger, as a share of all", ".5f"
     ),

@@ -82,6 +82,9 @@ def measure(result: Result) -> None:
         told["p99_growth"] = told["admitted_p99_ms"] / told["baseline_p99_ms"]
     if overload:
         told["recovery_seconds"] = _recovery_s(result, told["baseline_p99_ms"])
+    held = recording.outcomes(overload, _HELD)
+    if overload and held.total():
+        told["overload_hold_success"] = sum(held[each] for each in ANSWERED) / held.total()
     told["confirm_success"] = _confirm_success(recording)
     ended = recording.outcomes()
     if total := ended.total():

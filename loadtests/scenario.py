@@ -17,7 +17,10 @@ from loadtests.measures import INVARIANTS, MEASURES
 from loadtests.tables import Reader, ScenarioError, choice, number
 
 FOLDER = Path(__file__).parent / "scenarios"
-STEPS = ("browse", "hold", "confirm", "cancel", "extend", "track")
+STEPS = ("browse", "plan", "hold", "promise", "confirm", "cancel", "extend", "track")
+# Steps that make a reservation, and steps of routing.
+MAKING = ("hold", "promise")
+ROUTED = ("plan", "promise")
 ROLES = ("", "baseline", "overload", "recovery")
 EVENTS = (*("slow_redis", "restart", "kill", "feed", "reconnect", "expiry", "hostile"),)
 HOSTILE = ("rapid_reset", "idle_connections", "ping_flood", "slow_reader", "large_messages")
@@ -45,6 +48,8 @@ class Shop:
     """Of each SKU at each node."""
     hot_share: float = number(0.0, 0.0, 1.0)
     """The part of holds that want the first SKU at the first node; the others want any."""
+    carrier_services: int = number(0, 0, 20)
+    """That ship from every node; 0: nothing is routed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +95,8 @@ class Phase:
     until: float | None = number(None, 0, 1e6)
     """Rate, or multiple, at its end; by default that of its beginning."""
     role: str = choice("", ROLES)
+    journeys: tuple[str, ...] = ()
+    """The journeys that begin in it, by their shares among each other; none: all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +212,14 @@ class Scenario:
         return self.starts_s().get(event.phase, 0.0) + event.after_s
 
 
+def mixes(made: Scenario) -> list[tuple[Journey, ...]]:
+    """The journeys that begin in each phase."""
+    return [
+        tuple(each for each in made.journeys if not phase.journeys or each.name in phase.journeys)
+        for phase in made.phases
+    ]
+
+
 def think_s(step: str) -> tuple[float, float] | None:
     """The shortest and the longest pause that ``think:1-5`` stands for; None: another step."""
     found = _THINK.fullmatch(step)
@@ -287,6 +302,12 @@ def _check(made: Scenario, reader: Reader) -> None:
         table = f"phase {at}"
         if seen.count(phase.name) > 1:
             reader.complain(table, "name", f"{phase.name!r} is given twice")
+        there = [journey.name for journey in made.journeys if journey.share]
+        for name in phase.journeys:
+            if name not in there:
+                reader.complain(
+                    table, "journeys", f"no journey {name!r}; there are {', '.join(there)}"
+                )
         if (phase.rate is None) == (phase.times is None):
             reader.complain(table, "rate", "give either rate or times")
     if made.needs_saturation and not made.load.saturation_s:
@@ -295,6 +316,10 @@ def _check(made: Scenario, reader: Reader) -> None:
         )
     for at, journey in enumerate(made.journeys, 1):
         _check_steps(journey, f"journey {at}", reader)
+        if not made.shop.carrier_services and set(ROUTED) & set(journey.steps):
+            reader.complain(
+                f"journey {at}", "steps", "plan and promise need carrier_services in [shop]"
+            )
     total = sum(journey.share for journey in made.journeys)
     if made.journeys and abs(total - 1) > 1e-6:
         reader.complain("journey 1", "share", f"the shares must add up to 1, not {total:g}")
@@ -318,8 +343,8 @@ def _check_steps(journey: Journey, table: str, reader: Reader) -> None:
                 table, "steps", f"no step {step!r}; there are {', '.join(STEPS)}, think:SECONDS"
             )
         if step in ("confirm", "cancel", "extend", "track") and not has_hold:
-            reader.complain(table, "steps", f"{step!r} needs a hold before it")
-        has_hold = has_hold or step == "hold"
+            reader.complain(table, "steps", f"{step!r} needs a hold or promise before it")
+        has_hold = has_hold or step in MAKING
 
 
 def _check_event(made: Scenario, event: Event, table: str, reader: Reader) -> None:

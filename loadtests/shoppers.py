@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -13,14 +14,17 @@ import grpc
 
 import holdfast.calls.availability as availability_calls
 import holdfast.calls.reservations as reservation_calls
+import holdfast.calls.routing as routing_calls
 from holdfast.calls.call import Call
 from holdfast.errors import DeadlineExceeded, HoldfastError, InsufficientStock, Throttled
 from holdfast.ids import made_id
 from holdfast.v1 import reservation_service_pb2 as wire
+from holdfast.values.network import Place
 from holdfast.values.reservations import Reservation
+from holdfast.values.routing import RoutingLine, RoutingOrder
 from loadtests.callers import Caller
 from loadtests.recording import DECLINED, FAILED, HELD_BACK, LATE, REFUSED, SERVED, Recorder
-from loadtests.scenario import Callers, Journey, Shop, think_s
+from loadtests.scenario import MAKING, Callers, Journey, Shop, think_s
 
 T = TypeVar("T")
 _PAUSE_S = 0.25
@@ -50,6 +54,16 @@ def sku_name(number: int) -> str:
 def node_name(number: int) -> str:
     """Of the node with this number."""
     return f"NODE-{number:04d}"
+
+
+# Where nodes are and parcels go to: all over the country, by postal code.
+PLACES = tuple(
+    Place("US", code, time_zone="UTC")
+    for code in (
+        *("10001", "60601", "94103", "98101", "77002", "33101", "30303", "02108", "80202", "85004"),
+        *("97201", "19103", "20001", "48201", "55401", "63101", "70112", "84101", "87101", "89101"),
+    )
+)
 
 
 def outcome_of(error: HoldfastError) -> str:
@@ -87,12 +101,17 @@ class Shoppers:
         chance: random.Random,
         clock: Callable[[], float],
         name: str = "",
+        mixes: Sequence[tuple[float, tuple[Journey, ...]]] = (),
     ) -> None:
-        """`clock`: seconds from the run's beginning. `name`: a part of every owner's."""
+        """`clock`: seconds from the run's beginning. `name`: a part of every owner's. `mixes`:
+        until when which journeys begin, where that changes."""
         self._caller = caller
         self._shop = shop
-        self._journeys = journeys
-        self._shares = [journey.share for journey in journeys]
+        self._until_s = [until_s for until_s, _ in mixes[:-1]]
+        self._mixes = [
+            (mix, [journey.share for journey in mix])
+            for mix in ([mix for _, mix in mixes] or [journeys])
+        ]
         self._patience_s = settings.checkout_patience_s
         self._timeout_s = settings.timeout_s
         self._recorder = recorder
@@ -109,11 +128,8 @@ class Shoppers:
     async def go(self, number: int, due_s: float) -> bool:
         """One shopper's journey, which is due at `due_s`; whether it came to its end."""
         chance = self._chance
-        journey = (
-            self._journeys[0]
-            if len(self._journeys) == 1
-            else chance.choices(self._journeys, self._shares)[0]
-        )
+        journeys, shares = self._mixes[bisect_right(self._until_s, due_s)]
+        journey = journeys[0] if len(journeys) == 1 else chance.choices(journeys, shares)[0]
         held: Reservation | None = None
         for step in journey.steps:
             pause = think_s(step)
@@ -121,8 +137,9 @@ class Shoppers:
                 if not self.hurries:
                     await asyncio.sleep(chance.uniform(*pause))
                 due_s = self._clock()
-            elif step == "hold":
-                held = await self._hold(journey, number, due_s)
+            elif step in MAKING:
+                make = self._hold if step == "hold" else self._promise
+                held = await make(journey, number, due_s)
                 if held is None:
                     return False
                 due_s = self._clock()
@@ -147,6 +164,25 @@ class Shoppers:
         self._recorder.ended("hold", SERVED, due_s, self._clock())
         self.evidence.acknowledged[held.reservation_id] = "HELD"
         return held
+
+    async def _promise(self, journey: Journey, number: int, due_s: float) -> Reservation | None:
+        order = replace(self._order(journey.lines), owner=f"shopper-{self._name}-{number}")
+        try:
+            promise = await self._caller.perform(
+                routing_calls.promise_order(order, ttl=journey.ttl_s)
+            )
+        except HoldfastError as error:
+            self._failed("promise", error, due_s)
+            return None
+        self._recorder.ended("promise", SERVED, due_s, self._clock())
+        self.evidence.acknowledged[promise.reservation.reservation_id] = "HELD"
+        return promise.reservation
+
+    def _order(self, lines: int) -> RoutingOrder:
+        wanted = {self._line()[0]: None for _ in range(lines)}
+        return RoutingOrder(
+            tuple(RoutingLine(sku, 1) for sku in wanted), self._chance.choice(PLACES)
+        )
 
     def _reserve(
         self, lines: tuple[tuple[str, str, int], ...], ttl_s: float, number: int
@@ -181,6 +217,8 @@ class Shoppers:
         if step == "browse":
             sku, node, _ = self._line()
             call = availability_calls.availability(sku, nodes=[node])
+        elif step == "plan":
+            call = routing_calls.plan_fulfillment(self._order(1))
         elif held is None:
             return False
         elif step == "track":

@@ -12,6 +12,7 @@ import json
 import random
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from holdfast.retry import RetryPolicy
 from loadtests import openloop
 from loadtests.callers import caller_of
 from loadtests.recording import ANSWERED, Recorder
-from loadtests.scenario import Journey, parse_parts
+from loadtests.scenario import ROUTED, Journey, mixes, parse_parts
 from loadtests.schedule import Stretch, arrival_times
 from loadtests.shoppers import Shoppers
 
@@ -46,11 +47,14 @@ class Worker:
             return time.monotonic() - begun
 
         parts = self._parts
+        steps: tuple[str, ...] = _WARM_UP_STEPS
+        if parts.shop.carrier_services:
+            steps = (*ROUTED, "cancel", *steps)
         caller = caller_of(parts.callers, self._target, throttled=False)
         shoppers = Shoppers(
             caller,
             replace(parts.shop, hot_share=0.0),
-            (Journey("warm-up", 1.0, _WARM_UP_STEPS),),
+            (Journey("warm-up", 1.0, steps),),
             parts.callers,
             Recorder([order["seconds"]]),
             chance=random.Random(f"warm/{self._part}"),
@@ -119,7 +123,7 @@ class Worker:
 
         recorder = Recorder(ends)
         caller = caller_of(self._parts.callers, self._target)
-        shoppers = self._shoppers(caller, recorder, clock, f"{self._part}")
+        shoppers = self._shoppers(caller, recorder, clock, f"{self._part}", ends)
         cuts = [asyncio.ensure_future(_cut_at(caller.cut, at_s, clock)) for at_s in order["cut_at"]]
         # Nothing is freed in cycles that would matter within minutes; its pauses would.
         gc.collect()
@@ -138,8 +142,11 @@ class Worker:
         _write_evidence(shoppers, order)
         return {"journeys": len(due), "core_seconds": core_s}
 
-    def _shoppers(self, caller: Any, recorder: Recorder, clock: Any, name: str) -> Shoppers:
+    def _shoppers(
+        self, caller: Any, recorder: Recorder, clock: Any, name: str, ends: Sequence[float] = ()
+    ) -> Shoppers:
         parts = self._parts
+        by_phase = list(zip(ends, mixes(parts), strict=True)) if ends else []
         return Shoppers(
             caller,
             parts.shop,
@@ -149,6 +156,7 @@ class Worker:
             chance=random.Random(f"{parts.load.seed}/{name}"),
             clock=clock,
             name=name,
+            mixes=by_phase,
         )
 
 

@@ -26,6 +26,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from engine.state import Capacity
+from server.admission.queues import QueuesRefused, read_queues
 from server.admission.quotas import QuotasRefused, read_quotas
 
 PREFIX = "HOLDFAST_"
@@ -260,6 +261,9 @@ class Config:
         "how long the ledger's answers may take before fewer calls are let in",
     )
     quotas: Path | None = _setting(None, _PATH, "TOML file of what each caller may have")
+    queues: Path | None = _setting(
+        None, _PATH, "TOML file of the SKUs that have a waiting queue, and how it moves"
+    )
     brownout: str = _setting(
         "auto",
         _choice("auto", "on", "off"),
@@ -447,7 +451,7 @@ def _from_flags(arguments: Mapping[str, Any], found: dict[str, Any], problems: l
 def _contradictions(config: Config) -> list[str]:
     """What is wrong with settings that are each allowed."""
     problems = []
-    for name in ("tls_certificate", "tls_key", "tls_client_ca", "quotas"):
+    for name in ("tls_certificate", "tls_key", "tls_client_ca", "quotas", "queues"):
         path: Path | None = getattr(config, name)
         if path is not None and not path.is_file():
             problems.append(f"{name} = {str(path)!r}: no such file")
@@ -462,6 +466,11 @@ def _contradictions(config: Config) -> list[str]:
             read_quotas(config.quotas)
         except QuotasRefused as fault:
             problems += [f"quotas: {line}" for line in str(fault).splitlines()]
+    if config.queues is not None and config.queues.is_file():
+        try:
+            read_queues(config.queues)
+        except QueuesRefused as fault:
+            problems += [f"queues: {line}" for line in str(fault).splitlines()]
     if config.admission_calls_min > config.admission_calls_max:
         problems.append(
             f"admission_calls_min = {config.admission_calls_min}: must not be above "

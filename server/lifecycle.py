@@ -20,7 +20,6 @@ import gc
 import os
 import signal
 import socket
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -31,9 +30,12 @@ from server import logs
 from server.admission.brownout import Brownout, Mode
 from server.admission.gradient_limit import GradientLimit, LimitSettings
 from server.admission.limiter import Limiter
+from server.admission.loop_time import wanted_s
+from server.admission.queues import QueuesRefused, read_queues, read_secret
 from server.admission.quotas import Quotas, QuotasRefused, read_quotas
 from server.application.clock import Clock, SystemClock
 from server.application.gateway import Gateway, Phase
+from server.application.hold_origins import HoldOrigins, Noting
 from server.application.launcher import Launcher
 from server.application.ledger import Ledger
 from server.application.piece_queue import QueueLimits
@@ -55,6 +57,7 @@ from server.transport.health import Health
 from server.transport.server import CannotListen, Listener, build, build_settling
 from server.transport.services.admin import SnapshotNotTaken, SnapshotTaken
 from server.transport.tls import CertificateRefused, Certificates
+from server.transport.turns import Turns
 from server.transport.warmup import warm_up
 from server.verifications import Verifications
 
@@ -118,6 +121,7 @@ class Server:
         self._grpc: list[grpc.aio.Server] = []
         self._metrics_server: MetricsServer | None = None
         self._launcher = Launcher()
+        self._noting = Noting(HoldOrigins())
         self._snapshots: Snapshots | None = None
         self._standing_by: StandingBy | None = None
         self._waiting: asyncio.Task[None] | None = None
@@ -297,7 +301,7 @@ class Server:
                 )
             ),
             age_s=self._gateway.age_s,
-            busy_s=time.thread_time,
+            busy_s=wanted_s(),
         )
         brownout = Brownout(Mode(config.brownout), lambda: limiter.is_overloaded)
         early = {
@@ -305,9 +309,28 @@ class Server:
             "auto": lambda: brownout.is_active,
             "on": lambda: True,
         }[config.sold_out_early]
-        admission = Admission(self._gateway, limiter, quotas, brownout, sold_out_early=early)
+        admission = Admission(
+            self._gateway,
+            limiter,
+            quotas,
+            brownout,
+            sold_out_early=early,
+            turns=self._make_turns(),
+        )
         self.metrics.add_gauges(admission.families)
         return admission
+
+    def _make_turns(self) -> Turns | None:
+        """The waiting queues; None: there are none. Raises CannotStart."""
+        if self.config.queues is None:
+            return None
+        try:
+            found = read_queues(self.config.queues)
+            path = found.secret_file or self.config.data / "queue-secret"
+            secret = read_secret(path, make=found.secret_file is None)
+        except QueuesRefused as fault:
+            raise CannotStart(str(fault)) from fault
+        return Turns(self._gateway, found.queues.values(), secret)
 
     def _certificate_reloaded(self, good: bool) -> None:
         if good:
@@ -358,10 +381,12 @@ class Server:
     def _open(self, ledger: Ledger, report: RecoveryReport, began_s: float) -> None:
         """Serve a ledger whose journal is claimed and read to its end."""
         self._gateway.clock = self._make_clock(ledger.state.now_ms)
+        self._take_origins(ledger)
         sequencer = Sequencer(
             ledger,
             self._gateway.clock,
             limits=QueueLimits(queue_commands_max=self.config.queue_commands_max),
+            engine=self._noting,
             rebuild=self._rebuild,
             on_batch=self._on_batch,
             on_status=self._on_status,
@@ -372,6 +397,7 @@ class Server:
             journal_url=self.config.journal_url,
             every_commands=self.config.snapshot_commands,
             recovered=report,
+            origins=lambda: self._noting.origins,
             launcher=self._launcher,
             on_snapshot=self._on_snapshot,
             on_failure=lambda why: _log.error("snapshot failed", reason=why),
@@ -396,7 +422,13 @@ class Server:
 
     async def _rebuild(self) -> Ledger:
         ledger, _ = await self._read_ledger()
+        self._take_origins(ledger)
         return ledger
+
+    def _take_origins(self, ledger: Ledger) -> None:
+        """Go on from who made the open holds of a ledger that was just read."""
+        self._noting.origins = ledger.origins
+        self.admission.holds.recall(ledger.state, ledger.origins)
 
     # --- What happens meanwhile --------------------------------------------------------------
 

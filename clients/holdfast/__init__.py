@@ -47,6 +47,7 @@ from holdfast.values.inventory import (
     Withholding,
 )
 from holdfast.values.network import Item, Node, NodeGroup, NodeType, Place
+from holdfast.values.queues import QueuePlace
 from holdfast.values.reservations import (
     CapacityRequest,
     FillPolicy,
@@ -109,6 +110,7 @@ __all__ = [
     "PositionAvailability",
     "Promise",
     "PurchaseLimitReached",
+    "QueuePlace",
     "Reassignment",
     "Reservation",
     "ReservationExpired",

@@ -10,7 +10,8 @@
     ├── NotFound                       NOT_FOUND
     │   ├── SkuNotFound, NodeNotFound, NodeGroupNotFound, ChannelNotFound
     │   ├── ReservationNotFound, LineNotFound, PositionNotFound, SupplyNotFound
-    │   └── CapacityNotFound, CarrierNotFound, CarrierServiceNotFound, RoutingRulesNotFound
+    │   ├── CapacityNotFound, CarrierNotFound, CarrierServiceNotFound, RoutingRulesNotFound
+    │   └── QueueNotFound
     ├── AlreadyExists                  ALREADY_EXISTS: a bug at the caller
     │   ├── ReservationExists, SupplyExists
     │   └── RequestIdReused
@@ -21,7 +22,7 @@
     │   │   └── PurchaseLimitReached
     │   ├── ReservationExpired, StateTransitionNotAllowed, LineQuantityExceeded
     │   ├── NodeFrozen, NodeNotInChannel, NoFeasiblePlan
-    │   ├── ResourceInUse, LedgerLimitReached
+    │   ├── ResourceInUse, LedgerLimitReached, TurnRequired, PlaceEnded
     │   └── SupplyClosed, SupplyNotReceived
     ├── Aborted                        ABORTED: read again, then the whole step
     │   ├── EtagMismatch, PlanStale, CountOutOfDate
@@ -230,6 +231,12 @@ class RoutingRulesNotFound(NotFound):
     default_reason = "ROUTING_RULES_NOT_FOUND"
 
 
+class QueueNotFound(NotFound):
+    """No such waiting queue."""
+
+    default_reason = "QUEUE_NOT_FOUND"
+
+
 class AlreadyExists(HoldfastError):
     """What should be made exists already; a bug at the caller."""
 
@@ -340,6 +347,18 @@ class LedgerLimitReached(FailedPrecondition):
     """The ledger would grow beyond one of its limits; `metadata` names it."""
 
     default_reason = "LEDGER_LIMIT_REACHED"
+
+
+class TurnRequired(FailedPrecondition):
+    """What is sold by turns needs a place in its queue whose turn it is; `metadata` names it."""
+
+    default_reason = "TURN_REQUIRED"
+
+
+class PlaceEnded(FailedPrecondition):
+    """The place in the queue has made its reservation, or its turn has passed."""
+
+    default_reason = "PLACE_ENDED"
 
 
 class Aborted(HoldfastError):

@@ -220,6 +220,180 @@ ROWS: list[tuple[str, list[Panel]]] = [
         ],
     ),
     (
+        "Overload: what is let in, and what is shed",
+        [
+            Panel(
+                "Calls under way, by class, and the limit",
+                [
+                    (f"sum by (class) (holdfast_admission_in_flight{_I})", "{{class}}"),
+                    (f"max by (instance) (holdfast_admission_limit{_I})", "limit {{instance}}"),
+                ],
+                width=12,
+                help="Each class is let in while all of them fill less than its share of the limit",
+            ),
+            Panel(
+                "Calls shed a second, by class and what stood against it",
+                [(_rate("holdfast_shed_total", "class, limit"), "{{class}}: {{limit}}")],
+                "reqps",
+                is_stacked=True,
+                width=12,
+                help="Settle (confirm, cancel) should never be here. Runbook: HoldfastConfirmsShed",
+            ),
+            Panel(
+                "Calls let in a second, by class",
+                [(_rate("holdfast_admitted_total", "class"), "{{class}}")],
+                "reqps",
+                is_stacked=True,
+            ),
+            Panel(
+                "Part of the time that the event loop is busy",
+                [(f"max by (instance) (holdfast_loop_busy_ratio{_I})", "{{instance}}")],
+                "percentunit",
+                help="Near 1 gRPC's core sheds before Python sees the call",
+            ),
+            Panel(
+                "Tolerated before the limit falls",
+                [(f"max by (instance) (holdfast_admission_tolerated_seconds{_I})", "{{instance}}")],
+                "s",
+            ),
+            Panel(
+                "Brown-out",
+                [(f"max by (instance) (holdfast_brownout{_I})", "{{instance}}")],
+                help="1 while cheaper answers are given",
+            ),
+            Panel(
+                "Answers in their cheaper form a second",
+                [
+                    (_rate("holdfast_degraded_answers_total", "instance"), "degraded"),
+                    (_rate("holdfast_sold_out_early_total", "instance"), "sold out, told early"),
+                ],
+                "reqps",
+            ),
+            Panel(
+                "Callers of the last seconds",
+                [(f"max by (instance) (holdfast_callers{_I})", "{{instance}}")],
+            ),
+            Panel(
+                "Beyond a quota a second, by quota",
+                [(_rate("holdfast_quota_refusals_total", "quota"), "{{quota}}")],
+                "reqps",
+                is_stacked=True,
+                width=12,
+            ),
+            Panel(
+                "Certificates read anew, last hour",
+                [
+                    (f"sum(increase(holdfast_certificate_reloads_total{_I}[1h]))", "taken"),
+                    (
+                        f"sum(increase(holdfast_certificate_reload_failures_total{_I}[1h]))",
+                        "refused",
+                    ),
+                ],
+                width=12,
+            ),
+        ],
+    ),
+    (
+        "Waiting queues",
+        [
+            Panel(
+                "Places",
+                [(f"sum by (queue, state) (holdfast_places{_I})", "{{queue}}: {{state}}")],
+                is_stacked=True,
+            ),
+            Panel(
+                "Joined and called a second",
+                [
+                    (_rate("holdfast_places_joined_total", "queue"), "{{queue}}: joined"),
+                    (_rate("holdfast_places_called_total", "queue"), "{{queue}}: called"),
+                ],
+            ),
+            Panel(
+                "Ended a second, by how",
+                [(_rate("holdfast_places_ended_total", "queue, how"), "{{queue}}: {{how}}")],
+                is_stacked=True,
+                help="passed: a turn that was not used; abandoned: nobody asked for it",
+            ),
+            Panel(
+                "Streams of places",
+                [(f"sum by (queue) (holdfast_place_streams{_I})", "{{queue}}")],
+                width=24,
+                height=5,
+            ),
+        ],
+    ),
+    (
+        "Routing",
+        [
+            Panel(
+                "Time in the solver, by answer",
+                [
+                    (
+                        _quantile("holdfast_routing_solve_seconds", "0.5", "status"),
+                        "{{status}} p50",
+                    ),
+                    (
+                        _quantile("holdfast_routing_solve_seconds", "0.99", "status"),
+                        "{{status}} p99",
+                    ),
+                ],
+                "s",
+                is_logarithmic=True,
+                width=12,
+            ),
+            Panel(
+                "Orders solved a second, by answer",
+                [(_rate("holdfast_routing_solve_seconds_count", "status"), "{{status}}")],
+                "reqps",
+                is_stacked=True,
+                width=12,
+            ),
+            Panel(
+                "Promises and replans a second",
+                [
+                    (_rate("holdfast_routing_promises_total", "instance"), "promised"),
+                    (_rate("holdfast_routing_replans_total", "instance"), "planned again"),
+                ],
+                "reqps",
+            ),
+            Panel(
+                "Conflicts a second, by reason",
+                [(_rate("holdfast_routing_conflicts_total", "reason"), "{{reason}}")],
+                "reqps",
+                is_stacked=True,
+                help="A plan could not be held because another order was faster",
+            ),
+            Panel(
+                "Above the cheapest plan at most, p99",
+                [(_quantile("holdfast_routing_gap_share", "0.99"), "")],
+                "percentunit",
+                help="0: every plan was proven to be the cheapest",
+            ),
+            Panel(
+                "Shipments of a promise",
+                [
+                    (_quantile("holdfast_routing_shipments", "0.5"), "p50"),
+                    (_quantile("holdfast_routing_shipments", "0.99"), "p99"),
+                ],
+            ),
+            Panel(
+                "Cost of a promise, minor units",
+                [
+                    (_quantile("holdfast_routing_cost_minor_units", "0.5"), "p50"),
+                    (_quantile("holdfast_routing_cost_minor_units", "0.99"), "p99"),
+                ],
+            ),
+            Panel(
+                "Decisions kept, and findings in the network",
+                [
+                    (f"sum(holdfast_routing_decisions_kept{_I})", "decisions"),
+                    (f"max(holdfast_routing_network_findings{_I})", "findings"),
+                ],
+                help="Findings should be 0. Runbook: HoldfastNetworkUnusable",
+            ),
+        ],
+    ),
+    (
         "Stock and holds",
         [
             Panel("Reservations", [(f"sum by (state) (holdfast_reservations{_I})", "{{state}}")]),

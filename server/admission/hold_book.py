@@ -1,16 +1,17 @@
 """Which open holds each caller made, counted in the ledger's own tables.
 
-The ledger does not keep who made a reservation, so the rows of the reservations a caller made are
-noted here, while it has a quota. Whether such a row is still an open hold, and of how many units,
-is always asked of the ledger: a hold that expired, was confirmed, cancelled, revised or replaced,
-by whomever, counts for what it is at that moment, without anyone telling this book.
+The rows of the reservations that a caller made are noted here, while it has a quota; who made those
+of before a restart is known from `server.application.hold_origins`. Whether such a row is still an
+open hold, and of how many units, is always asked of the ledger: a hold that expired, was confirmed,
+cancelled, revised or replaced, by whomever, counts for what it is at that moment, without anyone
+telling this book.
 
 Between two looks into the ledger an upper bound is kept: what there was, and what was made since.
 Only when that reaches the quota the ledger is looked into, which costs some 10 us and 10 ns a hold.
 
 Invariants
-1. What is counted is never more than the open holds that the caller made, and never less than
-   those it made since the server began to serve, plus those being made.
+1. What is counted is the open holds that the caller made, also before a restart (`recall`), and
+   those being made.
 
 Callers: the transport, on the event loop, between two batches.
 """
@@ -84,11 +85,11 @@ class HoldBook:
         if book is None:
             return 0
         rows = self._open_rows(state, now_ms, book)
-        total = _units_of(state, rows, sku_row) + book.making_units.get(sku, 0)
+        total = units_of(state, rows, sku_row) + book.making_units.get(sku, 0)
         book.units[sku] = total
         if leaving:
             ending = rows[np.isin(rows, np.fromiter(leaving, np.int64))]
-            total -= _units_of(state, ending, sku_row)
+            total -= units_of(state, ending, sku_row)
         return total
 
     def units_most(self, caller: bytes, sku: str) -> int | None:
@@ -143,6 +144,17 @@ class HoldBook:
         if not book.making and len(book.units) > 10_000:
             book.units.clear()
 
+    def recall(self, state: State, caller: bytes, rows: NDArray[np.int64]) -> None:
+        """A caller made the open holds at `rows` before. O(rows)."""
+        book = self._callers.setdefault(caller, _Caller())
+        book.units.clear()  # bounds that did not know of these
+        found = np.zeros(len(rows), _NOTED)
+        found["row"] = rows
+        found["hi"] = state.reservations["id_hi"][rows]
+        found["lo"] = state.reservations["id_lo"][rows]
+        book.noted = np.concatenate((book.noted[: book.count], found, np.zeros(_ROWS_MIN, _NOTED)))
+        book.count += len(rows)
+
     def _note(self, state: State, book: _Caller, row: int) -> None:
         if book.count == len(book.noted):
             grown = np.zeros(2 * book.count, _NOTED)
@@ -173,7 +185,7 @@ def _count_in(rows: NDArray[np.int64], wanted: Set[int]) -> int:
     return int(np.isin(rows, np.fromiter(wanted, np.int64)).sum()) if wanted else 0
 
 
-def _units_of(state: State, rows: NDArray[np.int64], sku_row: int) -> int:
+def units_of(state: State, rows: NDArray[np.int64], sku_row: int) -> int:
     """Units of a SKU that these reservations hold: the takes of each, one after another."""
     total = 0
     takes, positions = state.takes, state.positions

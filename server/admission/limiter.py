@@ -9,6 +9,9 @@ Invariants
 3. A class below SETTLE is let in only while everything under way fills less than its share.
 4. While at least half of the limit is in use and several callers came lately, none has more under
    way than an even part of it or `_CALLER_MIN`, unless it is SETTLE.
+5. While the loop is busy all the time and more urgent work comes too, less and less of ROUTE is let
+   in: a plan takes many times what its refusal takes, and what waits behind it is nowhere to be
+   seen. Where nothing but ROUTE comes, none of it is refused for that.
 
 Callers: the transport, on the event loop.
 """
@@ -38,6 +41,10 @@ _RETRY_MS_MAX: Final = 5_000
 # without any.
 _BAD_WINDOWS: Final = 2
 _CALM_S: Final = 2.0
+# Of routing, this part at least is let in while the loop is busy; how it falls and comes back.
+_ROUTE_SHARE_MIN: Final = 0.02
+_ROUTE_FALL: Final = 0.5
+_ROUTE_RISE: Final = 1.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +52,7 @@ class Shed:
     """Why work is not let in, and when to come back."""
 
     limit: str
-    """``admission_limit`` or ``fair_share``."""
+    """``admission_limit``, ``fair_share`` or ``busy_loop``."""
     retry_ms: int
 
 
@@ -72,7 +79,7 @@ class Limiter:
         busy_share_max: float = 0.95,
     ) -> None:
         """`age_s`: how long the oldest thing that waits in the ledger has waited; it stands in for
-        answers where none come. `busy_s`: processor seconds the loop has used; a loop that was
+        answers where none come. `busy_s`: seconds the loop wanted the processor for; one that was
         busy for more than `busy_share_max` of two windows counts as overloaded, although the calls
         it has no time to look at are nowhere to be seen.
         """
@@ -88,6 +95,9 @@ class Limiter:
         self._present = 0
         self._period = -1
         self._caller_limit = 1 << 30
+        self._route_share = 1.0
+        self._route_credit = 0.0
+        self._urgent = 0
         self._settle_limit = limit.limit
         self._class_limits = [0] * len(WorkClass)
         self._spread_limits()
@@ -148,11 +158,18 @@ class Limiter:
             and self.in_flight >= self._limit.limit * _FAIR_FROM
         ):
             return self._shed("fair_share")
+        elif work is WorkClass.ROUTE and self._route_share < 1.0:
+            self._route_credit += self._route_share
+            if self._route_credit < 1.0:
+                return self._shed("busy_loop")
+            self._route_credit -= 1.0
         presence.in_flight += 1
         self.in_flight += 1
         self.class_in_flight[work] += 1
         self.admitted[work] += 1
         self._entered += 1
+        if work < WorkClass.ROUTE:
+            self._urgent += 1
         self._in_flight_max = max(self._in_flight_max, self.in_flight)
         return None
 
@@ -213,7 +230,12 @@ class Limiter:
         self._spread_limits()
         busy_s = self._busy_s()
         self.busy_share = (busy_s - self._busy_began_s) / (now_s - self._began_s)
-        if is_congested or self._refused or self.busy_share > self._busy_share_max:
+        is_busy = self.busy_share > self._busy_share_max
+        if is_busy and self._urgent:
+            self._route_share = max(_ROUTE_SHARE_MIN, self._route_share * _ROUTE_FALL)
+        else:
+            self._route_share = min(1.0, self._route_share * _ROUTE_RISE)
+        if is_congested or self._refused or is_busy:
             self._bad_windows += 1
             if self._bad_windows >= _BAD_WINDOWS:
                 self._bad_s = now_s
@@ -225,7 +247,7 @@ class Limiter:
         self._began_s = now_s
         self._busy_began_s = busy_s
         self._took_s = 0.0
-        self._answers = self._entered = self._refused = 0
+        self._answers = self._entered = self._refused = self._urgent = 0
         self._in_flight_max = self.in_flight
 
     def _spread_limits(self) -> None:

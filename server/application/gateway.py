@@ -92,6 +92,8 @@ class Gateway:
     """Whether what the standby has may be read."""
     verifier: Verifier | None = None
     """There while there is a sequencer to verify."""
+    opened_ms: int = 0
+    """Since when it serves, in ledger time."""
     _documents_version: int = 0
     _on_drain: set[Callable[[], None]] = field(default_factory=set)
 
@@ -108,6 +110,7 @@ class Gateway:
         self.standby = None
         self.sequencer = sequencer
         self.phase = Phase.SERVING
+        self.opened_ms = self.clock.now_ms()
 
     @property
     def documents_version(self) -> int:
@@ -186,6 +189,11 @@ class Gateway:
     def ledger_id(self) -> str:
         """Which ledger this is, also after a restart. Raises NotDone."""
         return (self._followed() or self._live()).journal.genesis.ledger_id
+
+    async def epoch(self) -> int:
+        """The number of this writer of the journal: higher than that of each before. Raises
+        NotDone."""
+        return (await self._live().journal.tail()).record_id.epoch
 
     def age_s(self) -> float:
         """How long the oldest command has waited, for its turn or for the journal; 0 when none

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from engine.commands import CommandBatch
 from engine.outcomes import Outcomes
 from engine.state import State
+from server.application.hold_origins import HoldOrigins
 from server.journal.port import Journal
 
 
@@ -34,6 +35,8 @@ class Ledger:
 
     state: State
     journal: Journal
+    origins: HoldOrigins = field(default_factory=HoldOrigins, compare=False)
+    """Who made its reservations."""
 
 
 def outcome_checksum(outcomes: Outcomes) -> int:

@@ -12,12 +12,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from engine import invariants, machine
 from engine.commands import CommandBatch
 from engine.resize import resize_command, too_small
 from engine.state import Capacity, State
+from server.application.hold_origins import HoldOrigins
 from server.application.ledger import Engine, Ledger, outcome_checksum
 from server.journal.errors import (
     JournalCorrupted,
@@ -55,6 +56,7 @@ class Replayed:
 
     state: State
     cursor: Cursor
+    origins: HoldOrigins = field(default_factory=HoldOrigins)
 
 
 async def recover(
@@ -78,7 +80,7 @@ async def recover(
             f"is this writer's own start, but reading ended at record {replayed.cursor.record_id}",
         )
     await give_sizes(replayed.state, journal, capacity, engine)
-    return Ledger(replayed.state, journal), report
+    return Ledger(replayed.state, journal, replayed.origins), report
 
 
 async def give_sizes(state: State, journal: Journal, capacity: Capacity, engine: Engine) -> None:
@@ -122,7 +124,7 @@ async def replay(
     loaded = await _load_newest(journal, to_revision)
     loaded_s = time.perf_counter()
     try:
-        replayed = Replayed(loaded.state, loaded.cursor)
+        replayed = Replayed(loaded.state, loaded.cursor, loaded.origins)
         records, commands = await _replay_records(journal, replayed, engine, to_revision)
     except JournalGap as gap:
         unusable = "; ".join(loaded.skipped)
@@ -155,7 +157,8 @@ async def take_snapshot(replayed: Replayed, journal: Journal) -> SnapshotName:
         now_ms=state.now_ms,
         state_hash=invariants.state_hash(state),
     )
-    return await journal.snapshots.save(Snapshot(header, state.sections()))
+    sections = [*state.sections(), *replayed.origins.sections(state)]
+    return await journal.snapshots.save(Snapshot(header, sections))
 
 
 def snapshot_bytes(state: State) -> int:
@@ -169,6 +172,7 @@ class _Loaded:
     cursor: Cursor
     name: SnapshotName | None
     skipped: tuple[str, ...]
+    origins: HoldOrigins
 
 
 async def _load_newest(journal: Journal, to_revision: int | None) -> _Loaded:
@@ -194,13 +198,14 @@ async def _load_newest(journal: Journal, to_revision: int | None) -> _Loaded:
                 "older than its snapshots. Bring back the journal that belongs to them",
             )
         try:
-            state = await asyncio.to_thread(State.restore, snapshot.sections)
+            origins, sections = HoldOrigins.taken_from(snapshot.sections)
+            state = await asyncio.to_thread(State.restore, sections)
         except ValueError as error:
             raise JournalRefused(f"snapshot at record {name.record_id}: {error}") from error
-        return _Loaded(state, header.cursor, name, tuple(skipped))
+        return _Loaded(state, header.cursor, name, tuple(skipped), origins)
     genesis = journal.genesis
     state = State.create(Capacity.first(), ledger_seed=genesis.ledger_seed)
-    return _Loaded(state, genesis.beginning, None, tuple(skipped))
+    return _Loaded(state, genesis.beginning, None, tuple(skipped), HoldOrigins())
 
 
 async def _replay_records(
@@ -234,14 +239,16 @@ def apply_record(
 
     Raises JournalDiverged, JournalCorrupted: the state is worth nothing then.
     """
-    batch = _apply(engine, replayed.state, record)
+    batch = _apply(engine, replayed, record)
     replayed.cursor = record.cursor
     return batch
 
 
-def _apply(engine: Engine, state: State, record: JournalRecord) -> CommandBatch | None:
+def _apply(engine: Engine, replayed: Replayed, record: JournalRecord) -> CommandBatch | None:
     if record.kind != COMMANDS:
         return None
+    state = replayed.state
+    before = state.revision
     name = str(record.record_id)
     if record.first_revision != state.revision + 1:
         raise JournalDiverged(
@@ -263,4 +270,5 @@ def _apply(engine: Engine, state: State, record: JournalRecord) -> CommandBatch 
             f"journal record {name}: replay decides otherwise than was answered; "
             "start the version of Holdfast that wrote it"
         )
+    replayed.origins.note(state, before, batch, outcomes)
     return batch

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from server.application.flight import BatchReport
+from server.application.hold_origins import HoldOrigins
 from server.application.launcher import Launcher
 from server.application.recovery import RecoveryReport, Replayed, snapshot_bytes, take_snapshot
 from server.application.sequencer import Sequencer
@@ -52,15 +53,18 @@ class Snapshots:
         journal_url: str,
         every_commands: int,
         recovered: RecoveryReport,
+        origins: Callable[[], HoldOrigins] = HoldOrigins,
         launcher: Launcher | None = None,
         on_snapshot: Callable[[SnapshotReport], None] | None = None,
         on_failure: Callable[[str], None] | None = None,
     ) -> None:
-        """`recovered` says what the newest snapshot covers already. `launcher` was started before
+        """`recovered` says what the newest snapshot covers already; `origins` who made the
+        reservations, as a snapshot keeps it. `launcher` was started before
         the ledger was in memory; without one the first snapshot stops the writer for a moment.
         """
         self._launcher = launcher or Launcher()
         self._sequencer = sequencer
+        self._origins = origins
         self._journal_url = journal_url
         self._every_commands = every_commands
         self._covered_revision = recovered.snapshot.revision if recovered.snapshot else 0
@@ -100,7 +104,8 @@ class Snapshots:
         started_s = loop.time()
         journal = sequencer.journal
         try:
-            name = await take_snapshot(Replayed(sequencer.state, end), journal)
+            replayed = Replayed(sequencer.state, end, self._origins())
+            name = await take_snapshot(replayed, journal)
         except JournalError as error:
             raise SnapshotFailed(str(error)) from error
         # Nothing is trimmed: that waits until a snapshot process has read this one back.

@@ -268,7 +268,7 @@ class Standby:
             self._is_open = False
             await journal.close()
             raise
-        return Ledger(self._replayed.state, journal), report
+        return Ledger(self._replayed.state, journal, self._replayed.origins), report
 
     async def _report_of_takeover(self) -> RecoveryReport:
         """What was loaded at the beginning, and the newest snapshot there is by now."""

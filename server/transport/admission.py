@@ -39,6 +39,7 @@ from server.transport.decode import Caller
 from server.transport.errors import Case, Fault, Refused, refusal
 from server.transport.framing import read_frame
 from server.transport.hold_quotas import HoldQuotas, read_or_none
+from server.transport.turns import Turns
 
 T = TypeVar("T")
 
@@ -63,6 +64,10 @@ CLASS_OF: Final = {
     "GetInventoryPosition": WorkClass.READ,
     "ListInventoryPositions": WorkClass.READ,
     "ListInventoryMovements": WorkClass.READ,
+    "JoinQueue": WorkClass.READ,
+    "GetPlace": WorkClass.READ,
+    "BatchGetPlaces": WorkClass.READ,
+    "LeaveQueue": WorkClass.READ,
 }
 """Classes by method. Other unary methods of the ledger are REPORT."""
 UNLIMITED_SERVICES: Final = frozenset({"holdfast.v1.AdminService", "grpc.health.v1.Health"})
@@ -97,6 +102,7 @@ class Admission:
         brownout: Brownout,
         *,
         sold_out_early: Callable[[], bool] | None = None,
+        turns: Turns | None = None,
         elapsed_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.gateway = gateway
@@ -104,6 +110,7 @@ class Admission:
         self.brownout = brownout
         self.sold_out_early = sold_out_early
         """Whether sold-out answers are given before the ledger is asked now; None: never."""
+        self.turns = turns or Turns(gateway, (), b"")
         self.holds = HoldQuotas(gateway, quotas, self.count_quota)
         self._quotas = None if quotas.are_none else quotas
         self._elapsed_s = elapsed_s
@@ -237,12 +244,16 @@ class Admission:
             "Answers given in their cheaper form.",
             self.brownout.degraded_answers,
         )
+        yield from self.turns.families()
 
 
 class Door:
     """In front of one method."""
 
-    __slots__ = ("_admission", "_counts_holds", "_is_bulk", "_is_ledger", "_is_telling", "work")
+    __slots__ = (
+        *("_admission", "_counts_holds", "_gate", "_is_bulk", "_is_ledger", "_is_telling"),
+        "work",
+    )
 
     def __init__(self, admission: Admission, method: str, work: WorkClass) -> None:
         self._admission = admission
@@ -251,11 +262,14 @@ class Door:
         self._is_telling = method in _TELLING
         self._is_ledger = work in _LEDGER_CLASSES
         self._counts_holds = admission.holds.reader_of(method)
+        self._gate = admission.turns.gate(method)
 
     def serve(
         self, handler: Callable[[bytes, Any], Awaitable[bytes]], raw: bytes, call: Any
     ) -> Awaitable[bytes]:
         """The handler's reply, if it is let in. Raises Refused, and what the handler raises."""
+        if self._gate is not None:
+            handler = self._gate.around(handler, raw)
         holds = self._counts_holds
         if holds is None or not self._admission.holds.has_quota(call.caller):
             return self._through(
@@ -276,6 +290,8 @@ class Door:
         self, handler: Callable[[Any, Any], Awaitable[Message]], request: Message, call: Any
     ) -> Message:
         """The same for a command that has been read already."""
+        if self._gate is not None:
+            handler = self._gate.around_message(handler)
         holds = self._counts_holds
         if holds is None or not self._admission.holds.has_quota(call.caller):
             return await self._through(

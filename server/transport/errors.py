@@ -74,6 +74,9 @@ class Fault(enum.Enum):
     LEDGER_LIMIT_REACHED = enum.auto()
     NO_FEASIBLE_PLAN = enum.auto()
     PLAN_STALE = enum.auto()
+    TURN_REQUIRED = enum.auto()
+    PLACE_ENDED = enum.auto()
+    QUEUE_NOT_FOUND = enum.auto()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -385,6 +388,13 @@ TABLE: Mapping[int | Fault, Rule] = {
     Fault.NO_FEASIBLE_PLAN: Rule(
         _FAILED, "NO_FEASIBLE_PLAN", "no plan satisfies every constraint", _precondition
     ),
+    Fault.TURN_REQUIRED: Rule(
+        _FAILED, "TURN_REQUIRED", "what is sold by turns needs a place", _precondition
+    ),
+    Fault.PLACE_ENDED: Rule(
+        _FAILED, "PLACE_ENDED", "the place's turn was used or has passed", _precondition
+    ),
+    Fault.QUEUE_NOT_FOUND: Rule(_MISSING, "QUEUE_NOT_FOUND", "no such queue", _plain),
     Fault.PLAN_STALE: Rule(_ABORTED, "PLAN_STALE", "other orders were faster: plan again", _plain),
     Fault.NOT_SUPPORTED: Rule(
         StatusCode.UNIMPLEMENTED, "FIELD_INVALID", "not supported by this server", _bad_request

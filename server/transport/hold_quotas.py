@@ -22,9 +22,11 @@ from engine import commands, reads
 from engine.requests import find_request
 from engine.state import State
 from holdfast.v1 import reservation_service_pb2 as messages
+from holdfast.v1 import routing_service_pb2 as routing
 from server.admission.hold_book import HoldBook
 from server.admission.quotas import Quotas
 from server.application.gateway import Gateway, NotDone
+from server.application.hold_origins import HoldOrigins
 from server.transport.columns import request_key
 from server.transport.decode import Caller
 from server.transport.errors import Case, Fault, Refused, refusal
@@ -86,6 +88,20 @@ def _of_revise(request: messages.ReviseReservationRequest) -> Wanted:
     return Wanted(0, dict(units), ids, reservation_id=request.reservation_id)
 
 
+def _of_order(request: routing.PromiseOrderRequest) -> Wanted:
+    units: Counter[str] = Counter()
+    for line in request.order.lines:
+        units[line.sku] += max(0, line.quantity)
+    ids = (request.request_id,) if request.request_id else ()
+    return Wanted(1, dict(units), ids)
+
+
+def _of_replan(request: routing.ReplanOrderRequest) -> Wanted:
+    # The new hold takes the place of the old one, and is noted as this caller's.
+    ids = (request.request_id,) if request.request_id else ()
+    return Wanted(0, {}, ids, reservation_id=request.reservation_id)
+
+
 _READERS = {
     "CreateReservation": HoldReader(
         messages.CreateReservationRequest,
@@ -113,6 +129,18 @@ _READERS = {
         _of_revise,
         lambda reply: [],
     ),
+    "PromiseOrder": HoldReader(
+        routing.PromiseOrderRequest,
+        routing.PromiseOrderResponse,
+        _of_order,
+        lambda reply: [reply.reservation.reservation_id],
+    ),
+    "ReplanOrder": HoldReader(
+        routing.ReplanOrderRequest,
+        routing.ReplanOrderResponse,
+        _of_replan,
+        lambda reply: [reply.reservation.reservation_id],
+    ),
 }
 
 
@@ -138,6 +166,15 @@ class HoldQuotas:
     def has_quota(self, caller: Caller) -> bool:
         """Whether this caller's holds are counted."""
         return self._quotas.of(caller.text).counts_holds
+
+    def recall(self, state: State, origins: HoldOrigins) -> None:
+        """The ledger was read: its open holds count for who made them. O(reservations) a caller
+        that has a quota."""
+        if not self._is_used:
+            return
+        for caller in origins.callers:
+            if self._quotas.of(caller).counts_holds:
+                self.book.recall(state, caller, origins.rows_of(caller, state))
 
     async def serve(
         self,

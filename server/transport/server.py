@@ -20,6 +20,7 @@ from holdfast.v1 import (
     availability_service_pb2,
     inventory_service_pb2,
     network_service_pb2,
+    queue_service_pb2,
     reservation_service_pb2,
     routing_service_pb2,
 )
@@ -48,6 +49,7 @@ from server.transport.services.inventory_reads import InventoryReads
 from server.transport.services.network import NetworkService
 from server.transport.services.network_batches import NetworkBatches
 from server.transport.services.promises import PromiseService
+from server.transport.services.queue import QueueService
 from server.transport.services.reservations import ReservationService
 from server.transport.services.routing import RoutingService
 from server.transport.services.watch import WatchService
@@ -215,9 +217,12 @@ def _handlers(
     PromiseService(view, routing_service, routing_metrics, log).register(routing)
     ExplanationService(view, routing_service, log).register(routing)
 
+    queues = methods("QueueService")
+    QueueService(view, admission.turns).register(queues)
+
     admin = methods("AdminService")
     AdminService(view, network_service, operator).register(admin)
-    services = (reservations, availability, inventory, network, routing, admin)
+    services = (reservations, availability, inventory, network, routing, queues, admin)
     return [item.generic_handler() for item in services]
 
 
@@ -231,6 +236,7 @@ def _add_reflection(server: grpc.aio.Server) -> None:
                 (inventory_service_pb2, "InventoryService"),
                 (network_service_pb2, "NetworkService"),
                 (routing_service_pb2, "RoutingService"),
+                (queue_service_pb2, "QueueService"),
                 (admin_service_pb2, "AdminService"),
             )
         ),

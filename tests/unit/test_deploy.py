@@ -198,6 +198,22 @@ def test_a_panel_asks_for_metrics_that_exist(panel: dict[str, Any]) -> None:
             assert re.search(rf"by \([^)]*\b{label}\b", expression), label
 
 
+def test_every_metric_of_overload_queues_and_routing_is_on_the_dashboard() -> None:
+    """What an SRE looks at in a sale; others may be asked for by hand."""
+    asked = " ".join(target["expr"] for panel in panels() for target in panel["targets"])
+    families = (
+        *("admission", "admitted", "shed", "brownout", "callers", "loop", "sold_out", "degraded"),
+        *("quota", "place", "routing"),
+    )
+    expected = {
+        name for name in exported_names() if name.removeprefix("holdfast_").startswith(families)
+    }
+    assert len(expected) > 20
+    shown = set(re.findall(r"holdfast_\w+", asked))
+    shown |= {re.sub("_(bucket|count)$", "", name) for name in shown}
+    assert expected - shown == set()
+
+
 def test_the_dashboard_is_what_its_program_writes() -> None:
     path = ROOT / "deploy/grafana/dashboard.py"
     spec = importlib.util.spec_from_file_location("dashboard", path)

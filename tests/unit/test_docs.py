@@ -27,6 +27,7 @@ from holdfast.v1 import (
     errors_pb2,
     inventory_service_pb2,
     network_service_pb2,
+    queue_service_pb2,
     reservation_service_pb2,
     routing_service_pb2,
 )
@@ -34,7 +35,10 @@ from server.admission.brownout import Brownout, Mode
 from server.admission.classes import WorkClass
 from server.admission.gradient_limit import GradientLimit, LimitSettings
 from server.admission.limiter import Limiter
+from server.admission.queues import Queue
 from server.admission.quotas import Quotas
+from server.admission.sale_stock import SaleStock
+from server.admission.waiting_line import LineSettings, WaitingLine
 from server.application.watch import WatchHub
 from server.config import Config, flag
 from server.ledger_metrics import LedgerMetrics
@@ -42,6 +46,7 @@ from server.metrics import Metrics
 from server.routing.metrics import RoutingMetrics
 from server.transport.admission import Admission
 from server.transport.errors import TABLE
+from server.transport.turns import Line, Turns
 from server.verifications import Verifications
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,6 +56,7 @@ SERVICES = (
     availability_service_pb2,
     inventory_service_pb2,
     network_service_pb2,
+    queue_service_pb2,
     reservation_service_pb2,
     routing_service_pb2,
 )
@@ -142,7 +148,11 @@ def exported() -> Iterator[Any]:
     metrics.add_gauges(routing.collect)
     limiter = Limiter(GradientLimit(LimitSettings()))
     brownout = Brownout(Mode.AUTO, lambda: False)
-    admission = Admission(gateway, limiter, Quotas(), brownout)
+    queue = Queue("sale", ("SKU",), LineSettings())
+    turns = Turns(gateway, [queue], b"")
+    places = WaitingLine(queue.line, epoch=1, opened_ms=0)
+    turns._lines[queue.name] = Line(queue, places, SaleStock(queue.skus), {})
+    admission = Admission(gateway, limiter, Quotas(), brownout, turns=turns)
     admission.count_shed(WorkClass.RESERVE, "admission_limit")
     admission.count_quota("open_holds_max")
     metrics.add_gauges(admission.families)

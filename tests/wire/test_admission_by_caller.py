@@ -58,6 +58,29 @@ async def caller(port: int, authority: Authority, name: str) -> AsyncIterator[St
     await target.close()
 
 
+async def test_holds_of_before_a_restart_count_for_who_made_them(tmp_path: Path):
+    path = tmp_path / "quotas.toml"
+    path.write_text(QUOTAS)
+    pear = create(("pear", "berlin", 1))
+    async with serving(tmp_path, quotas=path) as (wire, authority):
+        async with caller(wire.server.port, authority, SHOP) as shop:
+            for _ in range(3):
+                await shop.CreateReservation(pear)
+        async with caller(wire.server.port, authority, PARTNER) as partner:
+            held = await partner.CreateReservation(pear)
+        await wire.restart()
+        async with (
+            caller(wire.server.port, authority, SHOP) as shop,
+            caller(wire.server.port, authority, PARTNER) as partner,
+        ):
+            assert (await refused(partner.CreateReservation(pear))).reason == "QUOTA_EXCEEDED"
+            await shop.CreateReservation(pear)
+            name = held.reservation.reservation_id
+            cancel = messages.CancelReservationRequest(reservation_id=name)
+            await shop.CancelReservation(cancel)  # by whomever
+            await partner.CreateReservation(pear)
+
+
 async def test_a_quota_is_its_callers_own(tmp_path: Path):
     path = tmp_path / "quotas.toml"
     path.write_text(QUOTAS)

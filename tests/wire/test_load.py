@@ -24,9 +24,12 @@ description = "One second of everything."
 name = "only"
 seconds = 1
 rate = 40
+[shop]
+skus = 20
+carrier_services = 2
 [[journey]]
 name = "all steps"
-steps = ["browse", "hold", "track", "extend", "think:0.05", "confirm"]
+steps = ["browse", "plan", "promise", "hold", "track", "extend", "think:0.05", "confirm"]
 share = 0.5
 [[journey]]
 name = "leaves"
@@ -52,7 +55,8 @@ runner = environment.create_local_runner()
 _open_shop(environment)
 runner.start(20, spawn_rate=20)
 names = lambda: {entry.name for entry in environment.stats.entries.values()}
-while environment.stats.total.num_requests < 40 or "CreateReservation" not in names():
+wanted = {"CreateReservation", "PlanFulfillment"}
+while environment.stats.total.num_requests < 40 or not wanted <= names():
     gevent.sleep(0.01)
 runner.quit()
 print(json.dumps([
@@ -99,7 +103,7 @@ def test_a_missed_bar_is_a_failed_run(tmp_path: Path) -> None:
     assert "MISSED" in told
     report = json.loads((tmp_path / "short/report.json").read_text())
     assert {row["step"] for row in report["latencies_ms"]} == {
-        *("browse", "hold", "track", "extend", "confirm", "cancel")
+        *("browse", "plan", "promise", "hold", "track", "extend", "confirm", "cancel")
     }
 
 
@@ -132,9 +136,10 @@ def test_locust_counts_every_call_by_its_method(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout.splitlines()[-1])
     methods = {name.removesuffix(" (sold out)") for name, _, _ in rows}
-    assert {"QueryAvailability", "CreateReservation"} <= methods
+    assert {"QueryAvailability", "CreateReservation", "PlanFulfillment"} <= methods
     assert methods <= {
         *("QueryAvailability", "CreateReservation", "ConfirmReservation"),
+        *("PlanFulfillment", "PromiseOrder"),
         *("CancelReservation", "GetReservation"),
     }
     assert {kind for _, kind, _ in rows} == {"grpc"}

@@ -14,10 +14,12 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from engine import commands, outcomes, reads
+from holdfast.v1 import admin_service_pb2, routing_service_pb2
 from holdfast.v1 import reservation_service_pb2 as messages
 from server.lifecycle import CannotStart
 from server.transport.decode import Caller
 from server.transport.errors import Refused
+from tests.wire import routing_network
 from tests.wire.conftest import Wire, create, refused
 
 pytestmark = pytest.mark.wire
@@ -256,9 +258,30 @@ async def test_what_is_counted_is_what_the_ledger_says(tmp_path: Path, seed: int
                 await ended(wire, chance.choice(made), messages.CancelReservationRequest)
             elif step < 0.85:
                 await ended(wire, chance.choice(made), messages.ConfirmReservationRequest)
-            else:
+            elif step < 0.98:
                 wire.clock.advance(chance.randint(0, 10_000))
+            else:
+                await wire.restart()
             await agrees(wire)
+        await wire.admin.CreateSnapshot(admin_service_pb2.CreateSnapshotRequest())
+        await wire.restart()
+        await agrees(wire)
+
+
+async def test_a_promise_is_a_hold_of_its_caller(tmp_path: Path):
+    path = tmp_path / "quotas.toml"
+    path.write_text("[default]\nopen_holds_max = 1\n")
+    wire = Wire(tmp_path / "data", quotas=path)
+    await wire.start()
+    try:
+        await routing_network.build(wire)
+        promise = routing_service_pb2.PromiseOrderRequest(order=routing_network.order(("mug", 1)))
+        await wire.routing.PromiseOrder(promise)
+        assert (await refused(wire.routing.PromiseOrder(promise))).reason == "QUOTA_EXCEEDED"
+        await wire.restart()
+        assert (await refused(wire.routing.PromiseOrder(promise))).reason == "QUOTA_EXCEEDED"
+    finally:
+        await wire.stop()
 
 
 async def ended(wire: Wire, name: str, request: Any) -> None:

@@ -17,6 +17,7 @@ import holdfast.calls.capacities as capacity_calls
 import holdfast.calls.health as health_calls
 import holdfast.calls.inventory as inventory_calls
 import holdfast.calls.network as network_calls
+import holdfast.calls.queues as queue_calls
 import holdfast.calls.reservations as reservation_calls
 import holdfast.calls.routing as routing_calls
 import holdfast.calls.supplies as supply_calls
@@ -56,6 +57,7 @@ from holdfast.values.network import (
     NodeGroup,
     RoutingRules,
 )
+from holdfast.values.queues import QueuePlace
 
 T = TypeVar("T")
 
@@ -182,6 +184,11 @@ class Client:
     replan_order = Awaiting(routing_calls.replan_order)
     explain_plan = Awaiting(routing_calls.explain_plan)
 
+    join_queue = Awaiting(queue_calls.join_queue)
+    place = Awaiting(queue_calls.place)
+    places = Awaiting(queue_calls.places)
+    leave_queue = Awaiting(queue_calls.leave_queue)
+
     status = Awaiting(admin_calls.status)
     create_snapshot = Awaiting(admin_calls.create_snapshot)
     freeze_node = Awaiting(admin_calls.freeze_node)
@@ -245,6 +252,30 @@ class Client:
         at once.
         """
         return ingest(self, feed_id, chunks, shortfall_policy, window)
+
+    async def wait_for_turn(
+        self,
+        place: QueuePlace,
+        *,
+        timeout: Span | None = None,  # noqa: ASYNC109 - as in every method of the client
+    ) -> QueuePlace:
+        """Ask for a place in a queue until it is called, has ended, or `timeout` seconds are over.
+
+        Gives it as it stands then; goes on over a restart of the server. ::
+
+            place = await client.wait_for_turn(await client.join_queue("console", owner="cart-17"))
+            if place.state == "CALLED":
+                await client.reserve(lines, owner="cart-17", place_token=place.place_token)
+        """
+        now_s = asyncio.get_running_loop().time
+        until_s = None if timeout is None else now_s() + seconds_of(timeout)
+        while True:
+            left_s = None if until_s is None else until_s - now_s()
+            pause_s = queue_calls.pause_s(place, left_s)
+            if pause_s is None:
+                return place
+            await self._sleep(pause_s)
+            place = await self.place(place.place_token)
 
     async def wait_until_serving(
         self,

@@ -57,6 +57,7 @@ def reserve(
     replace_owner_holds: bool = False,
     capacities: Iterable[CapacityRequest] = (),
     durability: Durability = Durability.UNSPECIFIED,
+    place_token: str = "",
     request_id: str | None = None,
     timeout: Span | None = None,
 ) -> Call[Reservation]:
@@ -64,9 +65,10 @@ def reserve(
 
     ``client.reserve([("SKU-1", "WH-1", 2)], owner="cart-17", ttl=900)``
 
-    `replace_owner_holds` lets go of the owner's earlier holds in the same step. Raises
+    `replace_owner_holds` lets go of the owner's earlier holds in the same step. `place_token` is
+    that of a place in a waiting queue whose turn it is, for what is sold by turns. Raises
     InsufficientStock with `.short_lines`, CapacityExhausted, PurchaseLimitReached, SkuNotFound,
-    NodeNotFound, NodeFrozen, ReservationExists.
+    NodeNotFound, NodeFrozen, ReservationExists, TurnRequired, PlaceEnded.
     """
     hold = Hold(
         lines=lines,
@@ -79,6 +81,7 @@ def reserve(
         replace_owner_holds=replace_owner_holds,
         capacities=capacities,
         durability=durability,
+        place_token=place_token,
     )
     request = wire.CreateReservationRequest()
     _put_hold(hold, request)
@@ -305,6 +308,7 @@ def _put_hold(hold: Hold, request: wire.CreateReservationRequest) -> None:
     request.owner = hold.owner
     request.channel = hold.channel
     request.replace_owner_holds = hold.replace_owner_holds
+    request.place_token = hold.place_token
     write_enum(request, "fill_policy", hold.fill_policy)
     write_enum(request, "durability", hold.durability)
     if hold.ttl is not None:

@@ -18,6 +18,7 @@ from holdfast.cli import (
 from holdfast.cli.demo_command import demo
 from holdfast.cli.load_command import load_files
 from holdfast.cli.printing import complain
+from holdfast.cli.queue_command import queue
 from holdfast.cli.route_command import route
 
 app = typer.Typer(
@@ -54,6 +55,7 @@ app.command("watch")(stock_commands.watch)
 app.command("adjust")(stock_commands.adjust)
 app.command("count")(stock_commands.count)
 app.command("route")(route)
+app.command("queue")(queue)
 app.command("verify")(server_commands.verify)
 app.command("status")(server_commands.status)
 app.command("snapshot")(server_commands.snapshot)

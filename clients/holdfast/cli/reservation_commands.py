@@ -39,6 +39,9 @@ def reserve(
     replace: Annotated[
         bool, typer.Option("--replace", help="Let go of the owner's earlier holds.")
     ] = False,
+    place_token: Annotated[
+        str, typer.Option(help="Of a place in a waiting queue whose turn it is.")
+    ] = "",
     request_id: RequestId = None,
 ) -> None:
     """Hold stock: all lines or none."""
@@ -52,6 +55,7 @@ def reserve(
             reservation_id=reservation_id,
             fill_policy=fill_policy,
             replace_owner_holds=replace,
+            place_token=place_token,
             request_id=request_id,
         ),
     )

@@ -15,6 +15,7 @@ import holdfast.calls.capacities as capacity_calls
 import holdfast.calls.health as health_calls
 import holdfast.calls.inventory as inventory_calls
 import holdfast.calls.network as network_calls
+import holdfast.calls.queues as queue_calls
 import holdfast.calls.reservations as reservation_calls
 import holdfast.calls.routing as routing_calls
 import holdfast.calls.supplies as supply_calls
@@ -54,6 +55,7 @@ from holdfast.values.network import (
     NodeGroup,
     RoutingRules,
 )
+from holdfast.values.queues import QueuePlace
 
 T = TypeVar("T")
 
@@ -176,6 +178,11 @@ class Client:
     replan_order = Blocking(routing_calls.replan_order)
     explain_plan = Blocking(routing_calls.explain_plan)
 
+    join_queue = Blocking(queue_calls.join_queue)
+    place = Blocking(queue_calls.place)
+    places = Blocking(queue_calls.places)
+    leave_queue = Blocking(queue_calls.leave_queue)
+
     status = Blocking(admin_calls.status)
     create_snapshot = Blocking(admin_calls.create_snapshot)
     freeze_node = Blocking(admin_calls.freeze_node)
@@ -240,6 +247,30 @@ class Client:
         at once.
         """
         return ingest(self, feed_id, chunks, shortfall_policy, window)
+
+    def wait_for_turn(
+        self,
+        place: QueuePlace,
+        *,
+        timeout: Span | None = None,
+    ) -> QueuePlace:
+        """Ask for a place in a queue until it is called, has ended, or `timeout` seconds are over.
+
+        Gives it as it stands then; goes on over a restart of the server. ::
+
+            place = client.wait_for_turn(client.join_queue("console", owner="cart-17"))
+            if place.state == "CALLED":
+                client.reserve(lines, owner="cart-17", place_token=place.place_token)
+        """
+        now_s = time.monotonic
+        until_s = None if timeout is None else now_s() + seconds_of(timeout)
+        while True:
+            left_s = None if until_s is None else until_s - now_s()
+            pause_s = queue_calls.pause_s(place, left_s)
+            if pause_s is None:
+                return place
+            self._sleep(pause_s)
+            place = self.place(place.place_token)
 
     def wait_until_serving(
         self,

@@ -101,6 +101,7 @@ class Hold:
     fill_policy: FillPolicy = FillPolicy.UNSPECIFIED
     replace_owner_holds: bool = False
     durability: Durability = Durability.UNSPECIFIED
+    place_token: str = ""
     capacities: Iterable[CapacityRequest] = ()
 
 

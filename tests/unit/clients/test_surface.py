@@ -18,10 +18,11 @@ METHODS = sorted(
 EXPECTED_METHODS = """
 adjust availability batch_reserve bulk_reserve cancel cancel_supply capacities channel_fences close
 confirm count create_snapshot drain exchange explain_plan extend freeze_node fulfill get health
-ingest list movements plan_fulfillment position positions promise_order reassign receive_supply
+ingest join_queue leave_queue list movements place places plan_fulfillment position positions
+promise_order reassign receive_supply
 replan_order reserve retries return_ revise set_backorder_limit set_capacity set_channel_fence
 set_purchase_limit status supplies target transfer unfreeze_node upsert_supply verify
-wait_until_serving watch withhold
+wait_for_turn wait_until_serving watch withhold
 """
 
 EXPECTED_NAMES = """
@@ -29,10 +30,10 @@ Adjustment AdjustmentReason Availability AvailabilityEvent CapacityExhausted Cap
 CarrierSlot ChunkResult Client Count DeadlineExceeded EtagMismatch Explanation FeedChunk FillPolicy
 FulfillmentPlan FulfillmentType Health Hold HoldfastError InsufficientStock InvalidRequest
 InventoryPosition Item Line LineQuantity Node NodeCapacity NodeGroup NodeType NotFound Place Plans
-PositionAvailability Promise PurchaseLimitReached Reassignment Reservation ReservationExpired
-ReservationLine ReservationState RetryPolicy ReturnDisposition RoutingLine RoutingOrder
-RoutingStrategy ShortLine ShortfallPolicy SupplyPolicy SupplyType Take Throttle Tls TransferLine
-Unavailable WithheldBucket Withholding aio errors values
+PositionAvailability Promise PurchaseLimitReached QueuePlace Reassignment Reservation
+ReservationExpired ReservationLine ReservationState RetryPolicy ReturnDisposition RoutingLine
+RoutingOrder RoutingStrategy ShortLine ShortfallPolicy SupplyPolicy SupplyType Take Throttle Tls
+TransferLine Unavailable WithheldBucket Withholding aio errors values
 """
 
 

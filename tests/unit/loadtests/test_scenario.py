@@ -108,12 +108,12 @@ def test_what_is_left_out_has_its_default() -> None:
         ),
         (
             {"journey": [{"name": "a", "steps": ["confirm"]}]},
-            "least.toml: [journey 1] steps: 'confirm' needs a hold before it",
+            "least.toml: [journey 1] steps: 'confirm' needs a hold or promise before it",
         ),
         (
             {"journey": [{"name": "a", "steps": ["hold", "pay"]}]},
-            "least.toml: [journey 1] steps: no step 'pay'; there are browse, hold, confirm, "
-            "cancel, extend, track, think:SECONDS",
+            "least.toml: [journey 1] steps: no step 'pay'; there are browse, plan, hold, "
+            "promise, confirm, cancel, extend, track, think:SECONDS",
         ),
         (
             {"journey": [{"name": "a", "share": 0.5}]},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections import Counter
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from server.admission.classes import CLASS_SHARES, WorkClass
 from server.admission.gradient_limit import GradientLimit, LimitSettings
 from server.admission.limiter import Limiter, Shed
+from server.admission.loop_time import wanted_s
 
 LOWER = [work for work in WorkClass if work is not WorkClass.SETTLE]
 
@@ -218,3 +220,47 @@ def test_a_loop_without_a_pause_counts_as_overloaded() -> None:
         world.answer(WorkClass.RESERVE, None)
     assert world.limiter.busy_share == pytest.approx(0.99, abs=0.01)
     assert world.limiter.is_overloaded
+
+
+def pass_window(world: World, *, busy: bool, work: list[WorkClass]) -> Counter[str]:
+    """A window of a second with so much work, each answered at once; what was shed, by limit."""
+    shed: Counter[str] = Counter()
+    for each in work:
+        refused = world.limiter.enter(each, "a")
+        if refused is None:
+            world.answer(each, 0.001)
+        else:
+            shed[f"{each.name} {refused.limit}"] += 1
+    world.now_s += 1.0
+    world.busy_s += 1.0 if busy else 0.5
+    return shed
+
+
+def test_a_busy_loop_lets_in_less_and_less_routing_while_others_sell() -> None:
+    world, both = World(), [WorkClass.ROUTE] * 50 + [WorkClass.RESERVE] * 20
+    counts = [pass_window(world, busy=True, work=both) for _ in range(12)]
+    shed = [each["ROUTE busy_loop"] for each in counts]
+    assert shed[0] == 0
+    assert shed[1:] == sorted(shed[1:])
+    assert shed[-1] in (48, 49, 50)  # one in fifty is let in
+    assert all(set(each) <= {"ROUTE busy_loop"} for each in counts)
+    assert sum(50 - each for each in shed[-6:]) > 0
+    assert world.limiter.is_overloaded
+    for _ in range(40):
+        last = pass_window(world, busy=False, work=both)
+    assert not last
+
+
+def test_a_busy_loop_that_only_routes_goes_on_routing() -> None:
+    world = World()
+    for _ in range(10):
+        assert not pass_window(world, busy=True, work=[WorkClass.ROUTE] * 50)
+
+
+def test_the_clock_of_a_thread_goes_on_while_it_works_and_stands_while_it_sleeps() -> None:
+    clock = wanted_s()
+    before, used = clock(), time.thread_time()
+    while time.thread_time() - used < 0.02:
+        pass
+    assert clock() - before >= 0.015
+    assert 0 < clock() <= time.clock_gettime(time.CLOCK_BOOTTIME)
