@@ -12,9 +12,8 @@ from prometheus_client.core import (
     Metric,
 )
 
-from engine.routing.plan import Plan, Status
+from engine.routing.plan import Status
 from server.metrics import Histogram
-from server.routing.planning import Solved
 
 # Upper bounds: from a look at one node to a search that was cut.
 SOLVE_SECONDS: Final = (
@@ -40,18 +39,17 @@ class RoutingMetrics:
         self.decisions_kept = 0
         self.findings = 0
 
-    def solved(self, solved: Solved) -> None:
-        """One order was planned."""
-        answer = solved.answer
-        self._seconds[answer.status].observe(solved.nanoseconds / 1e9)
-        if answer.costs:
-            self._gap.observe(answer.gap)
+    def solved(self, status: Status, nanoseconds: int, gap: float | None) -> None:
+        """One order was planned. `gap`: None where there is no plan."""
+        self._seconds[status].observe(nanoseconds / 1e9)
+        if gap is not None:
+            self._gap.observe(gap)
 
-    def promised(self, plan: Plan) -> None:
+    def promised(self, shipments: int, cost: int) -> None:
         """A plan is held."""
         self.promises += 1
-        self._shipments.observe(len(plan.shipments))
-        self._cost.observe(plan.cost)
+        self._shipments.observe(shipments)
+        self._cost.observe(cost)
 
     def conflict(self, reason: str) -> None:
         """Another order was faster."""

@@ -328,6 +328,7 @@ class Network:
         self.calendars = [_calendar(document.calendar) for document in documents]
         self.refused_flags = [frozenset(document.refused_flags) for document in documents]
         self.length_mm_max = [document.parcel_length_mm_max for document in documents]
+        self.length_matters = any(self.length_mm_max)
 
     def zone_name(self, service: int, zone: int) -> str:
         """A zone as its service calls it."""

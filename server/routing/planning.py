@@ -40,7 +40,7 @@ class Planner:
     """One solver's memory; one caller at a time."""
 
     def __init__(self) -> None:
-        self._solver = Solver()
+        self.solver = Solver()
 
     def solve(
         self,
@@ -52,7 +52,7 @@ class Planner:
     ) -> Solved:
         """The best plans, ranked."""
         began = time.perf_counter_ns()
-        answer = self._solver.solve(
+        answer = self.solver.solve(
             assembly.problem,
             strategy=strategy,
             plans_max=plans_max if strategy is Strategy.EXACT else 1,
@@ -67,7 +67,7 @@ class Planner:
         strategy: Strategy = Strategy.EXACT,
     ) -> Answer:
         """The best plan of another problem: one that was kept, or has a node forced in."""
-        return self._solver.solve(problem, strategy=strategy, work_budget=work_budget)
+        return self.solver.solve(problem, strategy=strategy, work_budget=work_budget)
 
     def pareto(self, solved: Solved) -> list[Plan]:
         """Plans none of which is beaten in everything by another, cheapest first.
@@ -78,7 +78,7 @@ class Planner:
         found: dict[tuple[int, ...], Plan] = {}
         assembly = solved.assembly
         for problem in _leanings(assembly, solved.answer):
-            answer = self._solver.solve(problem, plans_max=limits.plans_max)
+            answer = self.solver.solve(problem, plans_max=limits.plans_max)
             for plan in answer.plans:
                 priced = _priced_as(assembly.problem, plan)
                 if priced is not None:

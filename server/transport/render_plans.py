@@ -83,7 +83,7 @@ def _fill(
     shown.distance_km = int(assembly.lanes.distance_km[number])
     shown.days_late = one.days_late
     _add_lines(shown.lines, one.units, order.skus, numbers, node)
-    shown.pick_date = _day_text(int(assembly.pick_day[node]))
+    shown.pick_date = day_text(int(assembly.pick_day[node]))
     ready_ms = int(assembly.ready_ms[node, service])
     _stamp(shown.ready_time, ready_ms)
     if is_collected:
@@ -108,8 +108,8 @@ def _fill(
             )
             _add_lines(packed.lines, parcel.units, order.skus, numbers, node)
         zone = zone_of(order.time_zone)
-        first_ms = _midnight_ms(int(assembly.delivery_min[node, service]), zone)
-        last_ms = _midnight_ms(int(assembly.delivery_max[node, service]) + 1, zone)
+        first_ms = midnight_ms(int(assembly.delivery_min[node, service]), zone)
+        last_ms = midnight_ms(int(assembly.delivery_max[node, service]) + 1, zone)
     window = shown.delivery_window
     _stamp(window.start_time, max(first_ms, ready_ms))
     _stamp(window.end_time, last_ms)
@@ -149,14 +149,16 @@ def _add_lines(
 
 
 @lru_cache(maxsize=4096)
-def _midnight_ms(day: int, zone: tzinfo) -> int:
+def midnight_ms(day: int, zone: tzinfo) -> int:
+    """When a day (an ordinal) begins."""
     start = date.fromordinal(day)
     local = datetime(start.year, start.month, start.day, tzinfo=zone)
     return int(local.timestamp() * 1000)
 
 
 @lru_cache(maxsize=4096)
-def _day_text(day: int) -> str:
+def day_text(day: int) -> str:
+    """A day (an ordinal) as YYYY-MM-DD."""
     return date.fromordinal(day).isoformat()
 
 

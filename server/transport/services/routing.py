@@ -20,8 +20,10 @@ from server.routing.planning import Planner, Solved
 from server.transport import render_plans
 from server.transport.calls import Call, Methods
 from server.transport.codec import routing as codec
+from server.transport.express import Express
 from server.transport.infeasible import no_plan, nothing_to_ship
 from server.transport.ledger_view import LedgerView
+from server.transport.malformed import read
 from server.transport.validation import Checker
 
 _log = get("routing")
@@ -44,11 +46,12 @@ class RoutingService:
         self._brownout = brownout
         self._opportunity = opportunity
         self.planner = Planner()
+        self._express: Express | None = None
         self._told: Network | None = None
 
     def register(self, methods: Methods) -> None:
         """Offer them."""
-        methods.unary("PlanFulfillment", messages.PlanFulfillmentRequest, self.plan)
+        methods.unary_raw("PlanFulfillment", self.plan_raw)
 
     @property
     def items(self) -> Items:
@@ -66,8 +69,31 @@ class RoutingService:
                 _log.warning("routing can not use all of the network", finding=finding)
         return network
 
+    def express(self) -> Express | None:
+        """Where usual orders are planned now; None where none are."""
+        network = self.network()
+        if self._express is None or self._express.desk.network is not network:
+            self._express = Express(network, self._catalog.items, self.planner, self._opportunity)
+        if not self._express.desk.is_open or self._brownout.greedy_routing:
+            return None
+        return self._express
+
+    async def plan_raw(self, raw: bytes, call: Call) -> bytes:
+        """PlanFulfillment: the usual order's reply without messages, any other's with them."""
+        express = self.express()
+        if express is not None and (order := express.desk.read(raw, is_promise=False)) is not None:
+            gateway = self._view.gateway
+            shown = express.plan(order, gateway.state, gateway.now_ms())
+            if shown is not None:
+                self._metrics.solved(*express.summary(shown))
+                reply = express.writer.reply(shown)
+                await gateway.durable()
+                return reply
+        answer = await self.plan(read(messages.PlanFulfillmentRequest, raw), call)
+        return answer.SerializeToString(deterministic=True)
+
     async def plan(self, request: messages.PlanFulfillmentRequest, call: Call) -> Message:
-        """PlanFulfillment."""
+        """PlanFulfillment of any order."""
         gateway = self._view.gateway
         check = Checker(gateway.now_ms())
         if not request.HasField("order"):
@@ -128,7 +154,10 @@ class RoutingService:
         solved = self.planner.solve(
             assembly, strategy=strategy, plans_max=plans_max, work_budget=budget
         )
-        self._metrics.solved(solved)
+        answer = solved.answer
+        self._metrics.solved(
+            answer.status, solved.nanoseconds, answer.gap if answer.costs else None
+        )
         if solved.answer.status in (Status.INFEASIBLE, Status.UNDECIDED):
             if len(assembly.nodes) < len(network.node_names):
                 assembly = assemble(network, state, order, now_ms, held=held, everywhere=True)
