@@ -36,6 +36,7 @@ from engine.routing.problem import (
 )
 from engine.routing.view import View
 from engine.state import State
+from server.routing.items import ItemFacts
 from server.routing.kernels.filling import (
     CHANNEL,
     EVERYWHERE,
@@ -47,7 +48,6 @@ from server.routing.kernels.filling import (
     find_candidates,
 )
 from server.routing.kernels.filling import DAY_BASE as DAY
-from server.routing.items import ItemFacts
 from server.routing.lanes import Lanes
 from server.routing.layout import Fixed, Layout
 from server.routing.network import ChannelFacts, Network

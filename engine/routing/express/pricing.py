@@ -1,8 +1,8 @@
 """The cheapest plan of one order, priced again term by term, from arrays to arrays.
 
-`engine.routing.plan` prices a plan in plain Python, which takes ten times as long as the search. This
-does the same for plans whose shipments are one parcel each, which are nearly all. Like that one it
-works from the problem's definition and the amounts alone and shares no code with the search: a
+`engine.routing.plan` prices a plan in plain Python, which takes ten times as long as the search.
+This does the same for plans whose shipments are one parcel each, which are nearly all. Like that
+one it works from the problem's definition and the amounts alone and shares no code with the search: a
 total that differs from the search's own is a fault, and is said to be.
 """
 
@@ -66,7 +66,7 @@ def plan(p: Any, w: Any, t: Any, budget: Integer) -> Integer:
     """Search, then price the best plan. What came of it; only with PRICED is ``t`` filled in.
 
     ``t`` is a view of ``rate`` and ``co2e_g`` of the tariff (S, Z, K), ``head`` (HEAD), and of
-    ``shipments`` (8, SHIPMENT) and ``amounts`` (8, L), one row a shipment in the order of the nodes.
+    ``shipments`` (8, SHIPMENT) and ``amounts`` (8, L), one row a shipment, by their nodes.
     """
     solve(p, w, 1, budget)
     t.head[BOUND] = w.state[ROOT_BOUND]

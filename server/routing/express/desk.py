@@ -10,13 +10,14 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.routing import limits
 from engine.routing.express import pricing
+from engine.routing.problem import TERMS
 from engine.routing.solver import Solver
 from engine.routing.view import View
 from engine.state import State
@@ -27,7 +28,9 @@ from server.routing.kernels import desk as kernels
 from server.routing.kernels import filling
 from server.routing.kernels.reading import LINES_MAX
 from server.routing.lanes import Destination, Lanes
+from server.routing.layout import Fixed
 from server.routing.network import ChannelFacts, Network
+from server.routing.rules.ruling import NO_RULE
 
 Integers = NDArray[np.int64]
 
@@ -40,7 +43,6 @@ _LETTERS: Final = {
     "N": kernels.BY_NODE,
     "S": kernels.BY_SERVICE,
 }
-# Numbers of a shipment, then what is told of it: see `_Memory.answer`.
 _SHIPMENT: Final = pricing.SHIPMENT
 
 
@@ -56,6 +58,8 @@ class Shown(NamedTuple):
     """The best plan of an order, in numbers."""
 
     order: UsualOrder
+    keys: list[int]
+    """Of its SKUs."""
     place: Place
     head: list[int]
     """See `engine.routing.express.pricing`."""
@@ -99,8 +103,19 @@ class Desk:
         network, ruling = self.network, self.network.rules.always
         nodes, services = len(network.node_names), network.collect + 1
         tariff = network.tariff()
-        self._tariff = tariff
-        sizes = {"N": nodes, "L": LINES_MAX, "S": services, "T": assembly.TERMS, "M": filling.NUMBERS}
+        self.tariff = tariff.tariff
+        self.node_keys: list[int] = network.node_keys.tolist()
+        self.is_without_exclusions = bool(
+            (ruling.node_rule == NO_RULE).all() and (ruling.service_rule == NO_RULE).all()
+        )
+        """Whether no rule keeps out a node or a service."""
+        sizes = {
+            "N": nodes,
+            "L": LINES_MAX,
+            "S": services,
+            "T": TERMS,
+            "M": filling.NUMBERS,
+        }
 
         def room(fields: dict[str, str], given: dict[str, Integers]) -> dict[str, Integers]:
             return {
@@ -154,15 +169,18 @@ class Desk:
         self._o_row = {name: place for place, name in enumerate(assembly.ASKED_FIELDS)}
         self.t = View(answer)
         self._services = services
-        self._line_bytes = own["lines"].reshape(-1).view(np.uint8)
+        self._line_bytes = memoryview(own["lines"].reshape(-1).view(np.uint8))
         self._head, self._shipments = answer["head"], answer["shipments"]
         self._amounts, self._told = answer["amounts"], own["told"]
+        self._chosen = own["chosen"]
+        self.nodes = self.lines = 0
+        """Nodes and lines of the problem of the latest order."""
         numbers = self._asked["numbers"]
         numbers[filling.FAILURE_COST] = network.rules.objective.failed_delivery_cost
         numbers[filling.DAY_BASE] = assembly.DAY_BASE
         self._fill_terms()
         self._channels: dict[str, ChannelFacts | None] = {}
-        self._fields_open = {"": ruling.fixed_node_open}
+        self._open_nodes = {"": ruling.fixed_node_open}
 
     def _fill_terms(self) -> None:
         """Those of an order without a latest day."""
@@ -173,6 +191,11 @@ class Desk:
             ship_complete=self.network.rules.always.ship_complete,
             lateness=assembly.NEVER_LATE,
         )
+
+    @property
+    def chosen(self) -> Integers:
+        """(K,) numbers of the nodes of the problem of the latest order."""
+        return self._chosen[: self.nodes]
 
     # --- Reading -----------------------------------------------------------------------------
 
@@ -199,6 +222,7 @@ class Desk:
         if place is None or not self._choose_channel(order.channel):
             return None
         facts: list[int] = []
+        keys: list[int] = []
         for sku, quantity in zip(order.skus, order.quantities, strict=True):
             known = self._known.get(sku)
             item = self._items.get(state, sku.decode())
@@ -209,6 +233,7 @@ class Desk:
             row = known[1]
             if not row:
                 return None
+            keys.append(item.key)
             facts += (row[0], quantity, *row[1:])
         lines = len(order.skus)
         _ROWS[lines].pack_into(self._line_bytes, 0, *facts)
@@ -245,6 +270,7 @@ class Desk:
         kernels.tell(facts_view, self.x, self.p, self.d, self._shipments, shipments)
         return Shown(
             order,
+            keys,
             place,
             head,
             self._shipments[:shipments].tolist(),
@@ -255,9 +281,7 @@ class Desk:
             nanoseconds,
         )
 
-    def _price_stock(
-        self, opportunity: assembly.OpportunityCosts, nodes: int, lines: int
-    ) -> None:
+    def _price_stock(self, opportunity: assembly.OpportunityCosts, nodes: int, lines: int) -> None:
         """What the stock is worth to later orders."""
         size = nodes * lines
         shape = (nodes, lines)
@@ -294,7 +318,7 @@ class Desk:
         name = channel.decode()
         numbers = self._asked["numbers"]
         ruling = self.network.rules.always
-        if name not in self._fields_open:
+        if name not in self._open_nodes:
             facts = self.network.channels.get(name)
             if facts is None or facts.delivery_ms_max is not None:
                 return False
@@ -302,19 +326,17 @@ class Desk:
             if facts.nodes is not None:
                 is_open = is_open & facts.nodes
             self._channels[name] = facts
-            self._fields_open[name] = assembly.Fixed.of(np.ascontiguousarray(is_open))
+            self._open_nodes[name] = Fixed.of(np.ascontiguousarray(is_open))
         chosen = self._channels.get(name)
         numbers.view(np.uint64)[filling.CHANNEL] = 0 if chosen is None else chosen.key
-        self._block[self._o_row["node_open"]] = self._fields_open[name].row
+        self._block[self._o_row["node_open"]] = self._open_nodes[name].row
         return True
 
 
 _NODES_MAX: Final = limits.nodes_per_order_max
 
 
-def _together(
-    views: Sequence[View], fields: Sequence[dict[str, str]]
-) -> tuple[Integers, Integers]:
+def _together(views: Sequence[View], fields: Sequence[dict[str, str]]) -> tuple[Integers, Integers]:
     """Put the views' blocks into one, behind each other: it, and what each extent is."""
     block = np.concatenate([view.block for view in views])
     extents = np.zeros((len(block), 3), np.int64)
@@ -329,8 +351,3 @@ def _together(
                 extents[at + row, place] = _LETTERS.get(letter, 0)
         at += rows
     return block, extents
-
-
-def rest_of(shown: Shown) -> Any:
-    """Numbers of the plan's shipments, one after another, with what is told of each."""
-    return zip(shown.shipments, shown.amounts, shown.told, strict=True)

@@ -99,7 +99,7 @@ def _order(buffer: NDArray[np.uint8], at: int, stop: int, spans: NDArray[np.int6
     """Read a RoutingOrder; the number of its lines, or -1."""
     lines: Integer = np.int64(0)
     total = np.int64(0)
-    last = 0
+    last: Integer = 0
     while at < stop:
         tag = np.int64(buffer[at])
         size, at = _size(buffer, at + 1, stop)
@@ -145,7 +145,7 @@ def read_request(buffer: NDArray[np.uint8], is_promise: bool, spans: NDArray[np.
     stop = buffer.shape[0]
     lines: Integer = np.int64(-1)
     at: Any = 0
-    last = 0
+    last: Integer = 0
     while at < stop:
         tag = np.int64(buffer[at])
         size, at = _size(buffer, at + 1, stop)
