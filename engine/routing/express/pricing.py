@@ -2,8 +2,8 @@
 
 `engine.routing.plan` prices a plan in plain Python, which takes ten times as long as the search.
 This does the same for plans whose shipments are one parcel each, which are nearly all. Like that
-one it works from the problem's definition and the amounts alone and shares no code with the search: a
-total that differs from the search's own is a fault, and is said to be.
+one it works from the problem's definition and the amounts alone and shares no code with the
+search: a total that differs from the search's own is a fault, and is said to be.
 """
 
 from __future__ import annotations

@@ -35,15 +35,21 @@ from server.routing.rules.ruling import NO_RULE
 Integers = NDArray[np.int64]
 
 DESTINATIONS_KEPT_MAX: Final = 20_000
-_ITEMS_KEPT_MAX: Final = 100_000
+_ROWS_BYTES_MAX: Final = 64 * 1024 * 1024
+"""For the rows of items' stock at the nodes."""
+_ITEMS_KEPT_MAX: Final = 50_000
 _SHIPMENTS_MAX: Final = limits.shipments_per_plan_max
-_ROWS: Final = [struct.Struct("=" + "qqqqq" * lines) for lines in range(LINES_MAX + 1)]
+_ROWS: Final = [struct.Struct("=" + "qqqqqq" * lines) for lines in range(LINES_MAX + 1)]
 _LETTERS: Final = {
     "L": kernels.BY_LINE,
     "N": kernels.BY_NODE,
     "S": kernels.BY_SERVICE,
 }
 _SHIPMENT: Final = pricing.SHIPMENT
+
+
+_Known = tuple[ItemFacts, tuple[int, ...], int]
+"""An item, its row for the kernels (empty: the plain path must take it), and its number."""
 
 
 class Place(NamedTuple):
@@ -89,7 +95,7 @@ class Desk:
         self._solver = solver
         self._place_of = place_of
         self._places: dict[bytes, Place] = {}
-        self._known: dict[bytes, tuple[ItemFacts, tuple[int, ...]]] = {}
+        self._known: dict[bytes, _Known] = {}
         self._reader = Reader()
         rules = network.rules
         # Rules that ask about an order, or keep lines together, are for the plain path.
@@ -143,12 +149,15 @@ class Desk:
             assembly.PROBLEM_FIELDS, {name: one.array for name, one in tariff.fixed.items()}
         )
         self._beside = room(assembly.BESIDE_FIELDS, {})
+        self._items_max = max(LINES_MAX, min(_ITEMS_KEPT_MAX, _ROWS_BYTES_MAX // (8 * nodes)))
         own = {
             "stock": np.zeros((nodes, LINES_MAX), np.int64),
             "rows": np.zeros((nodes, LINES_MAX), np.int64),
             "chosen": np.zeros(nodes, np.int64),
             "lines": np.zeros((LINES_MAX, kernels.LINE_FACTS), np.int64),
             "told": np.zeros((_SHIPMENTS_MAX, kernels.TOLD), np.int64),
+            "row_of": np.full((self._items_max, nodes), -1, np.int64),
+            "row_seen": np.full(self._items_max, -1, np.int64),
         }
         answer = {
             "rate": tariff.tariff.rate,
@@ -162,17 +171,27 @@ class Desk:
             dict(assembly.ASKED_FIELDS),
             dict(assembly.PROBLEM_FIELDS),
             dict(assembly.BESIDE_FIELDS),
-            {"stock": ".L", "rows": ".L", "chosen": "", "lines": "", "told": ""},
+            {
+                "stock": ".L",
+                "rows": ".L",
+                "chosen": "",
+                "lines": "",
+                "told": "",
+                "row_of": "",
+                "row_seen": "",
+            },
         ]
         self._block, self._extents = _together(views, fields)
         self.o, self.p, self.x, self.d = views
         self._o_row = {name: place for place, name in enumerate(assembly.ASKED_FIELDS)}
         self.t = View(answer)
         self._services = services
-        self._line_bytes = memoryview(own["lines"].reshape(-1).view(np.uint8))
+        self._line_bytes = own["lines"].data.cast("B")
         self._head, self._shipments = answer["head"], answer["shipments"]
         self._amounts, self._told = answer["amounts"], own["told"]
         self._chosen = own["chosen"]
+        self._row_of, self._row_seen = own["row_of"], own["row_seen"]
+        self._rows_of: State | None = None
         self.nodes = self.lines = 0
         """Nodes and lines of the problem of the latest order."""
         numbers = self._asked["numbers"]
@@ -221,6 +240,8 @@ class Desk:
         place = self._places.get(order.destination) or self._locate(order.destination)
         if place is None or not self._choose_channel(order.channel):
             return None
+        if self._rows_of is not state or len(self._known) + len(order.skus) > self._items_max:
+            self._forget(state)
         facts: list[int] = []
         keys: list[int] = []
         for sku, quantity in zip(order.skus, order.quantities, strict=True):
@@ -234,7 +255,7 @@ class Desk:
             if not row:
                 return None
             keys.append(item.key)
-            facts += (row[0], quantity, *row[1:])
+            facts += (row[0], quantity, *row[1:], known[2])
         lines = len(order.skus)
         _ROWS[lines].pack_into(self._line_bytes, 0, *facts)
         network.schedule.at(now_ms)
@@ -291,16 +312,23 @@ class Desk:
         )
         self._problem["opportunity_cost"].reshape(-1)[:size] = costs.reshape(-1)
 
-    def _learn(self, sku: bytes, item: ItemFacts) -> tuple[ItemFacts, tuple[int, ...]]:
+    def _forget(self, state: State) -> None:
+        """Items' rows are those of another state, or there is no room for one more item."""
+        self._rows_of = state
+        self._known.clear()
+        self._row_of[:] = -1
+        self._row_seen[:] = -1
+
+    def _learn(self, sku: bytes, item: ItemFacts) -> _Known:
         """An item as a row; an empty one for an item with flags that make an order dearer."""
         row: tuple[int, ...] = ()
         if not item.flags & self.network.surcharge_flags:
             key = item.key - (1 << 64) if item.key >= 1 << 63 else item.key
             carried = assembly.carried_by(self.network, item)
             row = (key, item.weight_g, item.volume_cm3, carried)
-        if len(self._known) >= _ITEMS_KEPT_MAX:
-            self._known.clear()
-        known = self._known[sku] = (item, row)
+        before = self._known.get(sku)
+        number = len(self._known) if before is None else before[2]
+        known = self._known[sku] = (item, row, number)
         return known
 
     def _locate(self, destination: bytes) -> Place | None:

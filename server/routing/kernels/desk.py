@@ -1,7 +1,8 @@
 """A problem in memory that is there already, and what a reply needs of its plan.
 
 ``d`` is the desk's own: ``stock`` and ``rows`` (N, L), ``chosen`` (N), ``lines`` (L, LINE_FACTS),
-``told`` (8, TOLD); the other views are those of `server.routing.kernels.filling`. Their arrays have
+``told`` (8, TOLD), and ``row_of`` (I, N) the rows found for items, ``row_seen`` (I) among how many
+positions; the other views are those of `server.routing.kernels.filling`. Their arrays have
 room for the largest order of the desk; how much of it an order uses stands in the views' blocks,
 which is what makes one piece of memory serve orders of every size.
 """
@@ -14,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.compiled import Integer, kernel
+from engine.positions import find_stock
 from engine.routing.problem import NO_GROUP
-from server.routing.kernels.filling import UNITS, fill, find_candidates
+from server.routing.kernels.filling import UNITS, fill, weigh
 
 # What an extent of an array is.
 BY_LINE: Final = 1
@@ -28,7 +30,8 @@ QUANTITY: Final = 1
 WEIGHT: Final = 2
 VOLUME: Final = 3
 CARRIED_BY: Final = 4
-LINE_FACTS: Final = 5
+ITEM: Final = 5
+LINE_FACTS: Final = 6
 
 # Places in a row of d.told.
 NUMBER: Final = 0
@@ -63,6 +66,23 @@ def resize(
 
 
 @kernel
+def _find_rows(st: Any, n: Any, d: Any, line: int) -> None:
+    """The rows of a line's stock at every node: those found before stay where they are, the others
+    are looked for again once the ledger has more positions."""
+    item = d.lines[line, ITEM]
+    sku_key = np.uint64(d.lines[line, SKU_KEY])
+    count = st.meta[0].position_count
+    is_new = d.row_seen[item] != count
+    d.row_seen[item] = count
+    for node in range(d.rows.shape[0]):
+        row = d.row_of[item, node]
+        if row < 0 and is_new:
+            row = np.int64(find_stock(st, sku_key, np.uint64(n.node_key[node])))
+            d.row_of[item, node] = row
+        d.rows[node, line] = row
+
+
+@kernel
 def assemble(
     st: Any,
     n: Any,
@@ -84,8 +104,9 @@ def assemble(
     for line in range(lines):
         o.sku_key[line] = d.lines[line, SKU_KEY]
         total += d.lines[line, QUANTITY]
+        _find_rows(st, n, d, line)
     o.numbers[UNITS] = total
-    count = find_candidates(st, n, o, d.stock, d.rows, d.chosen)
+    count = weigh(st, o, d.stock, d.rows, d.chosen)
     resize(block, extents, lines, count, services)
     for line in range(lines):
         p.quantity[line] = d.lines[line, QUANTITY]
