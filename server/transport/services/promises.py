@@ -44,6 +44,7 @@ from server.transport.columns import Columns, request_key
 from server.transport.decision_keeper import DecisionKeeper
 from server.transport.document_commands import delete_document
 from server.transport.errors import Case, Fault, Refusal, Refused, refusal
+from server.transport.gathering import Gathering
 from server.transport.ledger_view import LedgerView
 from server.transport.made_ids import made_id
 from server.transport.malformed import read
@@ -94,7 +95,12 @@ class PromiseService:
 
     def register(self, methods: Methods) -> None:
         """Offer them."""
-        methods.unary_raw("PromiseOrder", self.promise_raw)
+        gathering = Gathering()
+
+        async def promise(raw: bytes, call: Call) -> bytes:
+            return await gathering.serve(self.promise_raw, raw, call)
+
+        methods.unary_raw("PromiseOrder", promise)
         methods.unary("ReplanOrder", messages.ReplanOrderRequest, self.replan)
 
     # --- The two methods ---------------------------------------------------------------------
