@@ -14,6 +14,7 @@ from prometheus_client.core import (
 
 from engine.routing.plan import Status
 from server.metrics import Histogram
+from server.routing.prices import Opportunity
 
 # Upper bounds: from a look at one node to a search that was cut.
 SOLVE_SECONDS: Final = (
@@ -36,6 +37,8 @@ class RoutingMetrics:
         self.conflicts: dict[str, int] = {}
         self.replans = 0
         self.promises = 0
+        self.priced = {False: 0, True: 0}
+        self.priced_dearer_by = 0
         self.decisions_kept = 0
         self.findings = 0
 
@@ -50,6 +53,11 @@ class RoutingMetrics:
         self.promises += 1
         self._shipments.observe(shipments)
         self._cost.observe(cost)
+
+    def compared(self, found: Opportunity) -> None:
+        """An order was planned with opportunity prices too."""
+        self.priced[found.changes_plan] += 1
+        self.priced_dearer_by += max(0, found.dearer_by)
 
     def conflict(self, reason: str) -> None:
         """Another order was faster."""
@@ -97,6 +105,20 @@ class RoutingMetrics:
             "holdfast_routing_replans",
             "Times an order was planned again because of a conflict.",
             self.replans,
+        )
+        priced = CounterMetricFamily(
+            "holdfast_routing_priced_orders",
+            "Orders planned with opportunity prices and without, by whether the plans differ.",
+            None,
+            ["changed"],
+        )
+        for changed, count in self.priced.items():
+            priced.add_metric([str(changed).lower()], count)
+        yield priced
+        yield CounterMetricFamily(
+            "holdfast_routing_priced_dearer_minor_units",
+            "What the plans with opportunity prices cost more, prices left out, all together.",
+            self.priced_dearer_by,
         )
         yield GaugeMetricFamily(
             "holdfast_routing_decisions_kept",

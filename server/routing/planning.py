@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
 from engine.routing import limits
 from engine.routing.plan import Plan, Status, shipment
+from engine.routing.prices.decide import Mode, with_opportunity_cost
 from engine.routing.problem import (
     DAYS_LATE_MAX,
     PROMISED_DAY,
@@ -20,6 +21,7 @@ from engine.routing.problem import (
 from engine.routing.solver import Answer, Solver, Strategy
 from engine.routing.view import View
 from server.routing.assembly import Assembly
+from server.routing.prices import Opportunity, OpportunityPrices, compared
 
 PARETO_MAX: Final = 64
 _DAYS_TRIED_MAX: Final = 10
@@ -34,6 +36,8 @@ class Solved:
     assembly: Assembly
     answer: Answer
     nanoseconds: int
+    opportunity: Opportunity | None = None
+    """What opportunity prices said; None where they are off."""
 
 
 class Planner:
@@ -59,6 +63,32 @@ class Planner:
             work_budget=work_budget,
         )
         return Solved(assembly, answer, time.perf_counter_ns() - began)
+
+    def priced(
+        self,
+        prices: OpportunityPrices,
+        solved: Solved,
+        *,
+        plans_max: int = 1,
+        work_budget: int = limits.work_budget,
+    ) -> Solved:
+        """The same order with opportunity prices: another answer where they are on, and in any
+        case what they change."""
+        assembly, plain = solved.assembly, solved.answer
+        cost = prices.costs(assembly)
+        mode = prices.mode
+        if not cost.any():
+            return replace(solved, opportunity=Opportunity(mode, False, 0, ()))
+        began = time.perf_counter_ns()
+        problem = with_opportunity_cost(assembly.problem, cost)
+        priced = self.solver.solve(problem, plans_max=plans_max, work_budget=work_budget)
+        nanoseconds = solved.nanoseconds + time.perf_counter_ns() - began
+        if not priced.costs:
+            return replace(solved, opportunity=Opportunity(mode, False, 0, ()))
+        opportunity = compared(mode, assembly, plain, priced, cost)
+        if mode is not Mode.ON:
+            return replace(solved, nanoseconds=nanoseconds, opportunity=opportunity)
+        return Solved(replace(assembly, problem=problem), priced, nanoseconds, opportunity)
 
     def answer(
         self,

@@ -11,7 +11,6 @@ from engine.routing.express import pricing
 from engine.routing.plan import Status
 from engine.state import State
 from holdfast.v1 import types_pb2
-from server.routing.assembly import OpportunityCosts
 from server.routing.express.desk import Desk, Shown
 from server.routing.express.reader import UsualOrder
 from server.routing.items import Items
@@ -35,16 +34,14 @@ class Express:
         network: Network,
         items: Items,
         planner: Planner,
-        opportunity: OpportunityCosts | None,
     ) -> None:
         self.desk = Desk(network, items, planner.solver, _place_of)
-        self._opportunity = opportunity
         if self.desk.is_open:
             self.writer = PlanWriter(network)
 
     def plan(self, order: UsualOrder, state: State, now_ms: int) -> Shown | None:
         """The best plan; None: the plain path must plan it, or say why there is none."""
-        return self.desk.plan(order, state, now_ms, limits.work_budget, self._opportunity)
+        return self.desk.plan(order, state, now_ms, limits.work_budget)
 
     @staticmethod
     def summary(shown: Shown) -> tuple[Status, int, float]:

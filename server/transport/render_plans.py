@@ -10,10 +10,12 @@ from typing import Any, Final
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from engine.routing.plan import Plan, Shipment, Status
+from engine.routing.prices.decide import Mode
 from holdfast.v1 import routing_service_pb2 as messages
 from server.routing.assembly import Assembly, zone_of
 from server.routing.network import UNLIMITED
 from server.routing.planning import Solved, probability_ppm, shipment_ppm
+from server.routing.prices import Opportunity
 from server.routing.rules.ruling import Ruling
 from server.routing.version import solver_version
 
@@ -32,6 +34,7 @@ def report_of(solved: Solved) -> messages.SolverReport:
     """How the plans were found."""
     answer = solved.answer
     return messages.SolverReport(
+        opportunity=_opportunity_of(solved.opportunity),
         status=_STATUSES[answer.status],
         proven_optimal=answer.proven_optimal,
         bound_minor_units=answer.bound,
@@ -40,6 +43,21 @@ def report_of(solved: Solved) -> messages.SolverReport:
         solve_nanoseconds=solved.nanoseconds,
         solver_version=solver_version(),
         network_version=solved.assembly.network.version,
+    )
+
+
+def _opportunity_of(found: Opportunity | None) -> messages.OpportunityReport | None:
+    if found is None:
+        return None
+    return messages.OpportunityReport(
+        mode=(
+            messages.OpportunityReport.MODE_ON
+            if found.mode is Mode.ON
+            else messages.OpportunityReport.MODE_SHADOW
+        ),
+        changes_plan=found.changes_plan,
+        dearer_minor_units=found.dearer_by,
+        other_nodes=found.other_nodes,
     )
 
 

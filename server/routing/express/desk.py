@@ -230,7 +230,6 @@ class Desk:
         state: State,
         now_ms: int,
         work_budget: int = limits.work_budget,
-        opportunity: assembly.OpportunityCosts | None = None,
     ) -> Shown | None:
         """The best plan of an order; None: the plain path must plan it, or say why there is none.
 
@@ -277,8 +276,6 @@ class Desk:
             self._services,
         )
         self.nodes, self.lines = count, lines
-        if opportunity is not None:
-            self._price_stock(opportunity, count, lines)
         began = time.perf_counter_ns()
         found = pricing.plan(self.p, self._solver.memory(count, lines), self.t, work_budget)
         nanoseconds = time.perf_counter_ns() - began
@@ -301,16 +298,6 @@ class Desk:
             state.revision,
             nanoseconds,
         )
-
-    def _price_stock(self, opportunity: assembly.OpportunityCosts, nodes: int, lines: int) -> None:
-        """What the stock is worth to later orders."""
-        size = nodes * lines
-        shape = (nodes, lines)
-        costs = opportunity.per_unit(
-            self._beside["positions"].reshape(-1)[:size].reshape(shape),
-            self._problem["stock"].reshape(-1)[:size].reshape(shape),
-        )
-        self._problem["opportunity_cost"].reshape(-1)[:size] = costs.reshape(-1)
 
     def _forget(self, state: State) -> None:
         """Items' rows are those of another state, or there is no room for one more item."""

@@ -343,6 +343,7 @@ class PromiseService:
         code = int(outcome["code"])
         if code == outcomes.OK:
             self._metrics.promised(len(plan.shipments), plan.cost)
+            self._routing.took(solved)
             return self._reply(wish, decision.reply, outcome, answer.details, number), None
         found = refusals.of_outcome(
             outcome,

@@ -6,17 +6,19 @@ from google.protobuf.message import Message
 
 from engine.routing import limits as solver
 from engine.routing.plan import Status
+from engine.routing.prices.decide import Mode
 from engine.routing.solver import Strategy
 from holdfast.v1 import routing_service_pb2 as messages
 from server.admission.brownout import Brownout
 from server.logs import get
-from server.routing.assembly import NothingToShip, OpportunityCosts, assemble
+from server.routing.assembly import NothingToShip, assemble
 from server.routing.catalog import Catalog
 from server.routing.items import Items
 from server.routing.metrics import RoutingMetrics
 from server.routing.network import Network
 from server.routing.orders import Held, Order
 from server.routing.planning import Planner, Solved
+from server.routing.prices import OpportunityPrices
 from server.transport import render_plans
 from server.transport.calls import Call, Methods
 from server.transport.codec import routing as codec
@@ -38,13 +40,13 @@ class RoutingService:
         catalog: Catalog,
         metrics: RoutingMetrics,
         brownout: Brownout,
-        opportunity: OpportunityCosts | None = None,
+        prices: OpportunityPrices,
     ) -> None:
         self._view = view
         self._catalog = catalog
         self._metrics = metrics
         self._brownout = brownout
-        self._opportunity = opportunity
+        self.prices = prices
         self.planner = Planner()
         self._express: Express | None = None
         self._told: Network | None = None
@@ -73,8 +75,10 @@ class RoutingService:
         """Where usual orders are planned now; None where none are."""
         network = self.network()
         if self._express is None or self._express.desk.network is not network:
-            self._express = Express(network, self._catalog.items, self.planner, self._opportunity)
+            self._express = Express(network, self._catalog.items, self.planner)
         if not self._express.desk.is_open or self._brownout.greedy_routing:
+            return None
+        if self.prices.mode is not Mode.OFF:
             return None
         return self._express
 
@@ -146,9 +150,7 @@ class RoutingService:
         state = self._view.state
         now_ms = self._view.gateway.now_ms()
         try:
-            assembly = assemble(
-                network, state, order, now_ms, opportunity=self._opportunity, held=held
-            )
+            assembly = assemble(network, state, order, now_ms, held=held)
         except NothingToShip as fault:
             raise nothing_to_ship(str(fault)) from None
         solved = self.planner.solve(
@@ -163,4 +165,18 @@ class RoutingService:
                 assembly = assemble(network, state, order, now_ms, held=held, everywhere=True)
                 solved = self.planner.solve(assembly, work_budget=budget)
             raise no_plan(solved)
+        if self.prices.mode is not Mode.OFF and strategy is Strategy.EXACT:
+            self.prices.refresh(state, self._view.gateway.documents_version, now_ms)
+            solved = self.planner.priced(
+                self.prices, solved, plans_max=plans_max, work_budget=budget
+            )
+            if solved.opportunity is not None:
+                self._metrics.compared(solved.opportunity)
         return solved
+
+    def took(self, solved: Solved) -> None:
+        """The best plan of an order is held: its units move prices."""
+        if self.prices.mode is not Mode.OFF:
+            gateway = self._view.gateway
+            plan = solved.answer.plans[0]
+            self.prices.took(gateway.state, gateway.documents_version, solved.assembly, plan)
