@@ -294,6 +294,21 @@ class Config:
         _whole(1, 10_000_000, "decisions"),
         "decisions of PromiseOrder kept to be explained and repeated, some 2 kB each",
     )
+    routing_prices: str = _setting(
+        "off",
+        _choice("off", "shadow", "on"),
+        "opportunity prices, which keep scarce stock for those who have no other node",
+    )
+    routing_price_scale: int = _setting(
+        500,
+        _whole(1, 10_000_000, "minor units"),
+        "what shipping from another node costs more at most, about; no price goes above it",
+    )
+    routing_price_horizon_s: int = _setting(
+        604_800,
+        _whole(60, 31_536_000, "seconds"),
+        "how often stock is replenished, for opportunity prices",
+    )
     drain_ms_max: int = _setting(
         8_000,
         _whole(0, 600_000, "milliseconds"),

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 
+from engine.routing.prices.decide import Mode as PriceMode
 from server import logs
 from server.admission.brownout import Brownout, Mode
 from server.admission.gradient_limit import GradientLimit, LimitSettings
@@ -50,6 +51,7 @@ from server.journal.opening import open_journal
 from server.journal.port import Journal
 from server.ledger_metrics import LedgerMetrics
 from server.metrics import Metrics, MetricsServer, build_info
+from server.routing.prices import PriceSettings
 from server.standing_by import StandingBy
 from server.transport.admission import Admission
 from server.transport.connection_limits import ConnectionLimits
@@ -228,6 +230,11 @@ class Server:
             channelz=config.channelz,
             log_requests=config.log_requests,
             routing_decisions_max=config.routing_decisions_max,
+            prices=PriceSettings(
+                PriceMode(config.routing_prices.upper()),
+                config.routing_price_scale,
+                config.routing_price_horizon_s * 1000,
+            ),
         )
         try:
             built = build(

@@ -91,11 +91,16 @@ class Solver:
         self._work = work_for()
         self._view = View(self._work._asdict())
 
-    def _room(self, problem: Problem) -> Work:
-        nodes, lines = self._work.most.shape
-        if problem.nodes > nodes or problem.lines > lines:
-            self._work = work_for(max(problem.nodes, nodes), max(problem.lines, lines))
+    def memory(self, nodes: int, lines: int) -> View:
+        """Memory for a search of an order of that size."""
+        most_nodes, most_lines = self._work.most.shape
+        if nodes > most_nodes or lines > most_lines:
+            self._work = work_for(max(nodes, most_nodes), max(lines, most_lines))
             self._view = View(self._work._asdict())
+        return self._view
+
+    def _room(self, problem: Problem) -> Work:
+        self.memory(problem.nodes, problem.lines)
         return self._work
 
     def search(self, problem: Problem, plans_max: int, work_budget: int) -> None:

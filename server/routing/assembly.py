@@ -36,6 +36,7 @@ from engine.routing.problem import (
 )
 from engine.routing.view import View
 from engine.state import State
+from server.routing.items import ItemFacts
 from server.routing.kernels.filling import (
     CHANNEL,
     EVERYWHERE,
@@ -187,65 +188,69 @@ def assemble(
     )
 
 
-_PROBLEM: Final = Layout(
-    {
-        "quantity": "L",
-        "unit_weight_g": "L",
-        "unit_volume_cm3": "L",
-        "carried_by": "L",
-        "group": "L",
-        "stock": "NL",
-        "node_open": "N",
-        "pick_capacity": "N",
-        "shipment_cost": "N",
-        "unit_cost": "N",
-        "opportunity_cost": "NL",
-        "distance": "N",
-        "priority": "N",
-        "zone": "NS",
-        "service_open": "NS",
-        "service_cost": "NS",
-        "slots": "NS",
-        "ready_day": "NS",
-        "step_g": "",
-        "charge": "",
-        "volume_divisor": "",
-        "parcels_max": "",
-        "transit_days": "",
-        "limit_step": "",
-        "limit_g": "",
-        "terms": "T",
-    }
-)
-_BESIDE: Final = Layout(
-    {
-        "positions": "NL",
-        "level": "N",
-        "pick_day": "N",
-        "pick_left": "N",
-        "pick_known": "N",
-        "ready_ms": "NS",
-        "slot_known": "NS",
-        "delivery_min": "NS",
-        "delivery_max": "NS",
-    }
-)
-_ASKED: Final = Layout(
-    {
-        "sku_key": "L",
-        "numbers": "M",
-        "node_open": "",
-        "service_open": "",
-        "service_penalty": "",
-        "node_penalty": "",
-        "zone": "",
-        "distance": "",
-        "stock_back": "",
-        "pick_back": "",
-        "slot_back": "",
-    }
-)
+PROBLEM_FIELDS: Final = {
+    "quantity": "L",
+    "unit_weight_g": "L",
+    "unit_volume_cm3": "L",
+    "carried_by": "L",
+    "group": "L",
+    "stock": "NL",
+    "node_open": "N",
+    "pick_capacity": "N",
+    "shipment_cost": "N",
+    "unit_cost": "N",
+    "opportunity_cost": "NL",
+    "distance": "N",
+    "priority": "N",
+    "zone": "NS",
+    "service_open": "NS",
+    "service_cost": "NS",
+    "slots": "NS",
+    "ready_day": "NS",
+    "step_g": "",
+    "charge": "",
+    "volume_divisor": "",
+    "parcels_max": "",
+    "transit_days": "",
+    "limit_step": "",
+    "limit_g": "",
+    "terms": "T",
+}
+_PROBLEM: Final = Layout(PROBLEM_FIELDS)
+BESIDE_FIELDS: Final = {
+    "positions": "NL",
+    "level": "N",
+    "pick_day": "N",
+    "pick_left": "N",
+    "pick_known": "N",
+    "ready_ms": "NS",
+    "slot_known": "NS",
+    "delivery_min": "NS",
+    "delivery_max": "NS",
+}
+_BESIDE: Final = Layout(BESIDE_FIELDS)
+ASKED_FIELDS: Final = {
+    "sku_key": "L",
+    "numbers": "M",
+    "node_open": "",
+    "service_open": "",
+    "service_penalty": "",
+    "node_penalty": "",
+    "zone": "",
+    "distance": "",
+    "stock_back": "",
+    "pick_back": "",
+    "slot_back": "",
+}
+_ASKED: Final = Layout(ASKED_FIELDS)
 _NONE: Final = tuple(Fixed.of(np.zeros((0,) * dimensions, np.int64)) for dimensions in (2, 2, 3))
+NEVER_LATE: Final = (NEVER_TOO_LATE, 0, NEVER_TOO_LATE)
+"""Promised day, cost of a day and days allowed of an order without a latest day."""
+
+
+def nothing_back() -> dict[str, Fixed]:
+    """What an order that holds nothing may take again, by field."""
+    return dict(zip(("stock_back", "pick_back", "slot_back"), _NONE, strict=True))
 
 
 def _asked(
@@ -333,20 +338,34 @@ def _fill_constants(
     arrays: dict[str, Integers], network: Network, order: Order, ruling: Ruling, now_ms: int
 ) -> None:
     """What of a problem does not depend on the ledger."""
-    promised, late_cost, late_max = _lateness(network, order, now_ms)
-    terms = arrays["terms"]
-    terms[SPLIT_COST] = network.rules.objective.split_cost
-    terms[SHIPMENTS_MAX] = order.shipments_max or limits.shipments_per_plan_max
-    terms[SHIP_COMPLETE] = ruling.ship_complete or order.ship_complete or order.is_pickup
-    terms[PROMISED_DAY] = promised
-    terms[LATE_COST_PER_DAY] = late_cost
-    terms[DAYS_LATE_MAX] = late_max
+    fill_terms(
+        arrays["terms"],
+        network,
+        shipments_max=order.shipments_max,
+        ship_complete=ruling.ship_complete or order.ship_complete or order.is_pickup,
+        lateness=_lateness(network, order, now_ms),
+    )
     items = order.items
     arrays["quantity"][:] = order.quantities
     arrays["unit_weight_g"][:] = [item.weight_g for item in items]
     arrays["unit_volume_cm3"][:] = [item.volume_cm3 for item in items]
-    arrays["carried_by"][:] = _carried_by(network, order)
+    arrays["carried_by"][:] = [carried_by(network, item) for item in items]
     arrays["group"][:] = _groups(order, ruling)
+
+
+def fill_terms(
+    terms: Integers,
+    network: Network,
+    *,
+    shipments_max: int,
+    ship_complete: bool,
+    lateness: tuple[int, int, int],
+) -> None:
+    """The scalars of a problem. `shipments_max`: 0 for any."""
+    terms[SPLIT_COST] = network.rules.objective.split_cost
+    terms[SHIPMENTS_MAX] = shipments_max or limits.shipments_per_plan_max
+    terms[SHIP_COMPLETE] = ship_complete
+    terms[PROMISED_DAY], terms[LATE_COST_PER_DAY], terms[DAYS_LATE_MAX] = lateness
 
 
 def _collect_now(
@@ -398,7 +417,7 @@ def _lateness(network: Network, order: Order, now_ms: int) -> tuple[int, int, in
     if channel is not None and channel.delivery_ms_max is not None:
         deadlines.append(now_ms + channel.delivery_ms_max)
     if not deadlines:
-        return NEVER_TOO_LATE, 0, NEVER_TOO_LATE
+        return NEVER_LATE
     local = datetime.fromtimestamp(min(deadlines) / 1000, zone_of(order.time_zone))
     promised = max(0, local.toordinal() - DAY_BASE)
     if order.late_cost_per_day is None:
@@ -406,21 +425,18 @@ def _lateness(network: Network, order: Order, now_ms: int) -> tuple[int, int, in
     return promised, order.late_cost_per_day, order.days_late_max or NEVER_TOO_LATE
 
 
-def _carried_by(network: Network, order: Order) -> Integers:
-    """(L,) a bit for each service that takes the line."""
-    carried = np.full(len(order.items), ALL_SERVICES, np.int64)
-    for line, item in enumerate(order.items):
-        if not item.flags and not any(network.length_mm_max):
-            continue
-        mask = ALL_SERVICES
-        for service, refused in enumerate(network.refused_flags):
-            longest = network.length_mm_max[service]
-            if refused & item.flags or (longest and item.longest_mm > longest):
-                mask &= ~(1 << service)
-        if mask != ALL_SERVICES:
-            mask &= (1 << (network.collect + 1)) - 1
-        carried[line] = mask
-    return carried
+def carried_by(network: Network, item: ItemFacts) -> int:
+    """A bit for each service that takes the item."""
+    if not item.flags and not network.length_matters:
+        return ALL_SERVICES
+    mask = ALL_SERVICES
+    for service, refused in enumerate(network.refused_flags):
+        longest = network.length_mm_max[service]
+        if refused & item.flags or (longest and item.longest_mm > longest):
+            mask &= ~(1 << service)
+    if mask != ALL_SERVICES:
+        mask &= (1 << (network.collect + 1)) - 1
+    return mask
 
 
 def _groups(order: Order, ruling: Ruling) -> Integers:

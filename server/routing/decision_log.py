@@ -71,6 +71,10 @@ class DecisionLog:
         names = iter(self._kept)
         return [next(names) for _ in range(min(excess, len(self._kept)))] if excess > 0 else []
 
+    def has_request(self, request: tuple[int, int]) -> bool:
+        """Whether a decision of this request is kept."""
+        return request in self._by_request
+
     def by_request(self, state: State, request: tuple[int, int]) -> tuple[str, Decision] | None:
         """The decision of a request, and its name."""
         name = self._by_request.get(request) if request != (0, 0) else None

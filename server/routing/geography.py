@@ -6,7 +6,7 @@ other countries a place has to say its latitude and longitude.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,10 +35,17 @@ def locate(country_code: str, postal_code: str) -> Location | None:
         return None
     if postal_code[_ZIP_DIGITS:] and not _is_plus_four(postal_code[_ZIP_DIGITS:]):
         return None
-    found: list[dict[str, Any]] = zipcodes.matching(digits)
-    if not found:
-        return None
-    return Location(float(found[0]["lat"]), float(found[0]["long"]), found[0]["timezone"])
+    return _centroids().get(digits)
+
+
+@cache
+def _centroids() -> dict[str, Location]:
+    """All there are: the package itself looks through the whole list at each question."""
+    rows: list[dict[str, Any]] = zipcodes.list_all()
+    return {
+        row["zip_code"]: Location(float(row["lat"]), float(row["long"]), row["timezone"])
+        for row in reversed(rows)  # the first of a code counts
+    }
 
 
 def _is_plus_four(text: str) -> bool:

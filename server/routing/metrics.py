@@ -12,9 +12,9 @@ from prometheus_client.core import (
     Metric,
 )
 
-from engine.routing.plan import Plan, Status
+from engine.routing.plan import Status
 from server.metrics import Histogram
-from server.routing.planning import Solved
+from server.routing.prices import Opportunity
 
 # Upper bounds: from a look at one node to a search that was cut.
 SOLVE_SECONDS: Final = (
@@ -37,21 +37,27 @@ class RoutingMetrics:
         self.conflicts: dict[str, int] = {}
         self.replans = 0
         self.promises = 0
+        self.priced = {False: 0, True: 0}
+        self.priced_dearer_by = 0
         self.decisions_kept = 0
         self.findings = 0
 
-    def solved(self, solved: Solved) -> None:
-        """One order was planned."""
-        answer = solved.answer
-        self._seconds[answer.status].observe(solved.nanoseconds / 1e9)
-        if answer.costs:
-            self._gap.observe(answer.gap)
+    def solved(self, status: Status, nanoseconds: int, gap: float | None) -> None:
+        """One order was planned. `gap`: None where there is no plan."""
+        self._seconds[status].observe(nanoseconds / 1e9)
+        if gap is not None:
+            self._gap.observe(gap)
 
-    def promised(self, plan: Plan) -> None:
+    def promised(self, shipments: int, cost: int) -> None:
         """A plan is held."""
         self.promises += 1
-        self._shipments.observe(len(plan.shipments))
-        self._cost.observe(plan.cost)
+        self._shipments.observe(shipments)
+        self._cost.observe(cost)
+
+    def compared(self, found: Opportunity) -> None:
+        """An order was planned with opportunity prices too."""
+        self.priced[found.changes_plan] += 1
+        self.priced_dearer_by += max(0, found.dearer_by)
 
     def conflict(self, reason: str) -> None:
         """Another order was faster."""
@@ -99,6 +105,20 @@ class RoutingMetrics:
             "holdfast_routing_replans",
             "Times an order was planned again because of a conflict.",
             self.replans,
+        )
+        priced = CounterMetricFamily(
+            "holdfast_routing_priced_orders",
+            "Orders planned with opportunity prices and without, by whether the plans differ.",
+            None,
+            ["changed"],
+        )
+        for changed, count in self.priced.items():
+            priced.add_metric([str(changed).lower()], count)
+        yield priced
+        yield CounterMetricFamily(
+            "holdfast_routing_priced_dearer_minor_units",
+            "What the plans with opportunity prices cost more, prices left out, all together.",
+            self.priced_dearer_by,
         )
         yield GaugeMetricFamily(
             "holdfast_routing_decisions_kept",

@@ -188,6 +188,7 @@ class Network:
         if self._view is None or self._view_of is not state:
             self._view_of = state
             schedule = self.schedule
+            schedule.forget_rows()
             self._view = View(
                 {
                     "node_key": self.node_keys.view(np.int64),
@@ -199,9 +200,13 @@ class Network:
                     "pick_default": self.pick_default,
                     "pick_day": schedule.pick_day,
                     "pick_key": schedule.pick_key.view(np.int64),
+                    "pick_row": schedule.pick_row,
+                    "pick_seen": schedule.pick_seen,
                     "ready_ms": schedule.ready_ms,
                     "ready_day": schedule.ready_day,
                     "slot_key": schedule.slot_key.view(np.int64),
+                    "slot_row": schedule.slot_row,
+                    "slot_seen": schedule.slot_seen,
                     "slot_default": self.slot_default,
                     "has_transit": self.has_transit.astype(np.int64),
                     "days_min": self.days_min,
@@ -328,6 +333,7 @@ class Network:
         self.calendars = [_calendar(document.calendar) for document in documents]
         self.refused_flags = [frozenset(document.refused_flags) for document in documents]
         self.length_mm_max = [document.parcel_length_mm_max for document in documents]
+        self.length_matters = any(self.length_mm_max)
 
     def zone_name(self, service: int, zone: int) -> str:
         """A zone as its service calls it."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
 from engine.routing import limits
 from engine.routing.plan import Plan, Status, shipment
+from engine.routing.prices.decide import Mode, with_opportunity_cost
 from engine.routing.problem import (
     DAYS_LATE_MAX,
     PROMISED_DAY,
@@ -20,6 +21,7 @@ from engine.routing.problem import (
 from engine.routing.solver import Answer, Solver, Strategy
 from engine.routing.view import View
 from server.routing.assembly import Assembly
+from server.routing.prices import Opportunity, OpportunityPrices, compared
 
 PARETO_MAX: Final = 64
 _DAYS_TRIED_MAX: Final = 10
@@ -34,13 +36,15 @@ class Solved:
     assembly: Assembly
     answer: Answer
     nanoseconds: int
+    opportunity: Opportunity | None = None
+    """What opportunity prices said; None where they are off."""
 
 
 class Planner:
     """One solver's memory; one caller at a time."""
 
     def __init__(self) -> None:
-        self._solver = Solver()
+        self.solver = Solver()
 
     def solve(
         self,
@@ -52,13 +56,39 @@ class Planner:
     ) -> Solved:
         """The best plans, ranked."""
         began = time.perf_counter_ns()
-        answer = self._solver.solve(
+        answer = self.solver.solve(
             assembly.problem,
             strategy=strategy,
             plans_max=plans_max if strategy is Strategy.EXACT else 1,
             work_budget=work_budget,
         )
         return Solved(assembly, answer, time.perf_counter_ns() - began)
+
+    def priced(
+        self,
+        prices: OpportunityPrices,
+        solved: Solved,
+        *,
+        plans_max: int = 1,
+        work_budget: int = limits.work_budget,
+    ) -> Solved:
+        """The same order with opportunity prices: another answer where they are on, and in any
+        case what they change."""
+        assembly, plain = solved.assembly, solved.answer
+        cost = prices.costs(assembly)
+        mode = prices.mode
+        if not cost.any():
+            return replace(solved, opportunity=Opportunity(mode, False, 0, ()))
+        began = time.perf_counter_ns()
+        problem = with_opportunity_cost(assembly.problem, cost)
+        priced = self.solver.solve(problem, plans_max=plans_max, work_budget=work_budget)
+        nanoseconds = solved.nanoseconds + time.perf_counter_ns() - began
+        if not priced.costs:
+            return replace(solved, opportunity=Opportunity(mode, False, 0, ()))
+        opportunity = compared(mode, assembly, plain, priced, cost)
+        if mode is not Mode.ON:
+            return replace(solved, nanoseconds=nanoseconds, opportunity=opportunity)
+        return Solved(replace(assembly, problem=problem), priced, nanoseconds, opportunity)
 
     def answer(
         self,
@@ -67,7 +97,7 @@ class Planner:
         strategy: Strategy = Strategy.EXACT,
     ) -> Answer:
         """The best plan of another problem: one that was kept, or has a node forced in."""
-        return self._solver.solve(problem, strategy=strategy, work_budget=work_budget)
+        return self.solver.solve(problem, strategy=strategy, work_budget=work_budget)
 
     def pareto(self, solved: Solved) -> list[Plan]:
         """Plans none of which is beaten in everything by another, cheapest first.
@@ -78,7 +108,7 @@ class Planner:
         found: dict[tuple[int, ...], Plan] = {}
         assembly = solved.assembly
         for problem in _leanings(assembly, solved.answer):
-            answer = self._solver.solve(problem, plans_max=limits.plans_max)
+            answer = self.solver.solve(problem, plans_max=limits.plans_max)
             for plan in answer.plans:
                 priced = _priced_as(assembly.problem, plan)
                 if priced is not None:

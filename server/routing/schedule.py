@@ -25,6 +25,7 @@ Integers = NDArray[np.int64]
 PICK_DAYS: Final = 3
 """Days a node may pick an order on: the next where there is capacity left."""
 NEVER: Final = -1
+NOT_FOUND: Final = -1
 
 _SLOT_BYTES_MAX: Final = 64
 _DAY = timedelta(days=1)
@@ -95,6 +96,13 @@ class Schedule:
         """(D, N, S) the same as a day of the node's."""
         self.slot_key = np.zeros((PICK_DAYS, nodes, columns), np.uint64)
         """(D, N, S) keys of the pickup's slot; 0 without one."""
+        self.pick_row = np.full(self.pick_key.shape, NOT_FOUND, np.int64)
+        """(D, N) rows of the day's capacity in the ledger, as far as they were looked for."""
+        self.pick_seen = np.full(self.pick_key.shape, NOT_FOUND, np.int64)
+        """(D, N) how many positions the ledger had when a row was looked for."""
+        self.slot_row = np.full(self.slot_key.shape, NOT_FOUND, np.int64)
+        """(D, N, S) the same of slots."""
+        self.slot_seen = np.full(self.slot_key.shape, NOT_FOUND, np.int64)
 
     def at(self, now_ms: int) -> None:
         """Make it so for this moment. O(nodes whose time has come)."""
@@ -106,6 +114,11 @@ class Schedule:
         for node in due:
             self._renew(node, now_ms, days, known)
         self._soonest_ms = int(self._valid_until_ms.min(initial=_FAR_MS))
+
+    def forget_rows(self) -> None:
+        """The ledger's state is another one."""
+        for rows in (self.pick_row, self.pick_seen, self.slot_row, self.slot_seen):
+            rows[...] = NOT_FOUND
 
     def slot_of(self, node: int, service: int, ready_ms: int) -> str:
         """Name of the slot of a pickup."""
@@ -133,6 +146,9 @@ class Schedule:
         key = self._keys[node]
         self.pick_day[:, node] = 0
         self.ready_ms[:, node] = NEVER
+        self.slot_key[:, node] = 0
+        for rows in (self.pick_row, self.pick_seen, self.slot_row, self.slot_seen):
+            rows[:, node] = NOT_FOUND
         for level, pick in enumerate(picks):
             self.pick_day[level, node] = pick.day.toordinal()
             text = pick.day.isoformat().encode()

@@ -10,10 +10,12 @@ from typing import Any, Final
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from engine.routing.plan import Plan, Shipment, Status
+from engine.routing.prices.decide import Mode
 from holdfast.v1 import routing_service_pb2 as messages
 from server.routing.assembly import Assembly, zone_of
 from server.routing.network import UNLIMITED
 from server.routing.planning import Solved, probability_ppm, shipment_ppm
+from server.routing.prices import Opportunity
 from server.routing.rules.ruling import Ruling
 from server.routing.version import solver_version
 
@@ -32,6 +34,7 @@ def report_of(solved: Solved) -> messages.SolverReport:
     """How the plans were found."""
     answer = solved.answer
     return messages.SolverReport(
+        opportunity=_opportunity_of(solved.opportunity),
         status=_STATUSES[answer.status],
         proven_optimal=answer.proven_optimal,
         bound_minor_units=answer.bound,
@@ -40,6 +43,21 @@ def report_of(solved: Solved) -> messages.SolverReport:
         solve_nanoseconds=solved.nanoseconds,
         solver_version=solver_version(),
         network_version=solved.assembly.network.version,
+    )
+
+
+def _opportunity_of(found: Opportunity | None) -> messages.OpportunityReport | None:
+    if found is None:
+        return None
+    return messages.OpportunityReport(
+        mode=(
+            messages.OpportunityReport.MODE_ON
+            if found.mode is Mode.ON
+            else messages.OpportunityReport.MODE_SHADOW
+        ),
+        changes_plan=found.changes_plan,
+        dearer_minor_units=found.dearer_by,
+        other_nodes=found.other_nodes,
     )
 
 
@@ -83,7 +101,7 @@ def _fill(
     shown.distance_km = int(assembly.lanes.distance_km[number])
     shown.days_late = one.days_late
     _add_lines(shown.lines, one.units, order.skus, numbers, node)
-    shown.pick_date = _day_text(int(assembly.pick_day[node]))
+    shown.pick_date = day_text(int(assembly.pick_day[node]))
     ready_ms = int(assembly.ready_ms[node, service])
     _stamp(shown.ready_time, ready_ms)
     if is_collected:
@@ -108,8 +126,8 @@ def _fill(
             )
             _add_lines(packed.lines, parcel.units, order.skus, numbers, node)
         zone = zone_of(order.time_zone)
-        first_ms = _midnight_ms(int(assembly.delivery_min[node, service]), zone)
-        last_ms = _midnight_ms(int(assembly.delivery_max[node, service]) + 1, zone)
+        first_ms = midnight_ms(int(assembly.delivery_min[node, service]), zone)
+        last_ms = midnight_ms(int(assembly.delivery_max[node, service]) + 1, zone)
     window = shown.delivery_window
     _stamp(window.start_time, max(first_ms, ready_ms))
     _stamp(window.end_time, last_ms)
@@ -149,14 +167,16 @@ def _add_lines(
 
 
 @lru_cache(maxsize=4096)
-def _midnight_ms(day: int, zone: tzinfo) -> int:
+def midnight_ms(day: int, zone: tzinfo) -> int:
+    """When a day (an ordinal) begins."""
     start = date.fromordinal(day)
     local = datetime(start.year, start.month, start.day, tzinfo=zone)
     return int(local.timestamp() * 1000)
 
 
 @lru_cache(maxsize=4096)
-def _day_text(day: int) -> str:
+def day_text(day: int) -> str:
+    """A day (an ordinal) as YYYY-MM-DD."""
     return date.fromordinal(day).isoformat()
 
 

@@ -31,6 +31,7 @@ from server.metrics import Metrics
 from server.routing.catalog import Catalog
 from server.routing.decision_log import DecisionLog
 from server.routing.metrics import RoutingMetrics
+from server.routing.prices import OpportunityPrices, PriceSettings
 from server.transport.admission import CLASS_OF, Admission
 from server.transport.calls import Methods
 from server.transport.channel_nodes import ChannelNodes
@@ -69,6 +70,7 @@ class Listener:
     channelz: bool
     log_requests: bool
     routing_decisions_max: int
+    prices: PriceSettings
 
 
 # What the listener for settling serves: see `build_settling`.
@@ -211,7 +213,8 @@ def _handlers(
     routing = methods("RoutingService")
     routing_metrics = RoutingMetrics()
     metrics.add_gauges(routing_metrics.collect)
-    routing_service = RoutingService(view, catalog, routing_metrics, admission.brownout)
+    prices = OpportunityPrices(listener.prices)
+    routing_service = RoutingService(view, catalog, routing_metrics, admission.brownout, prices)
     routing_service.register(routing)
     log = DecisionLog(listener.routing_decisions_max)
     PromiseService(view, routing_service, routing_metrics, log).register(routing)

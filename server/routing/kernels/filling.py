@@ -44,14 +44,30 @@ def find_candidates(
 ) -> Integer:
     """(N, L) units of every line at every node and the rows of their positions; into `chosen` the
     nodes that have something and are open, or all of them where there are none. Their count."""
+    nodes, lines = rows.shape
+    for node in range(nodes):
+        node_key = np.uint64(n.node_key[node])
+        for line in range(lines):
+            rows[node, line] = find_stock(st, np.uint64(o.sku_key[line]), node_key)
+    return weigh(st, o, stock, rows, chosen)
+
+
+@kernel
+def weigh(
+    st: Any,
+    o: Any,
+    stock: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    chosen: NDArray[np.int64],
+) -> Integer:
+    """The same where the rows of the positions are known."""
     nodes, lines = stock.shape
     channel_key = np.uint64(o.numbers[CHANNEL])
     count = 0
     for node in range(nodes):
-        node_key = np.uint64(n.node_key[node])
         units = np.int64(0)
         for line in range(lines):
-            row = find_stock(st, np.uint64(o.sku_key[line]), node_key)
+            row = rows[node, line]
             there = np.int64(0)
             if row >= 0:
                 fence = np.int64(-1)
@@ -59,7 +75,6 @@ def find_candidates(
                     fence = np.int64(find_fence(st, row, channel_key))
                 there = np.int64(sellable(st, row, channel_key, fence))
             there += o.stock_back[node, line] if o.stock_back.shape[0] > 0 else 0
-            rows[node, line] = row
             stock[node, line] = there
             units += there
         if o.numbers[EVERYWHERE] != 0 or (units > 0 and o.node_open[node] != 0):
@@ -73,12 +88,36 @@ def find_candidates(
 
 
 @kernel
-def _left(st: Any, key: np.uint64, default: int) -> tuple[Integer, Integer]:
+def _pick_row(st: Any, n: Any, day: int, node: int) -> Integer:
+    """The ledger's row of a node's pick capacity, or -1. What is there stays there, and what is
+    not is looked for again once the ledger has more positions."""
+    row = n.pick_row[day, node]
+    count = st.meta[0].position_count
+    if row < 0 and n.pick_seen[day, node] != count:
+        row = np.int64(find_position(st, np.uint64(n.pick_key[day, node])))
+        n.pick_row[day, node] = row
+        n.pick_seen[day, node] = count
+    return row
+
+
+@kernel
+def _slot_row(st: Any, n: Any, level: int, node: int, service: int) -> Integer:
+    """The same for the slot of a pickup."""
+    row = n.slot_row[level, node, service]
+    count = st.meta[0].position_count
+    if row < 0 and n.slot_seen[level, node, service] != count:
+        key = np.uint64(n.slot_key[level, node, service])
+        row = np.int64(-1) if key == _NO_KEY else np.int64(find_position(st, key))
+        n.slot_row[level, node, service] = row
+        n.slot_seen[level, node, service] = count
+    return row
+
+
+@kernel
+def _left(st: Any, row: int, default: int) -> tuple[Integer, Integer]:
     """(what a capacity has left, whether the ledger has it)."""
-    if key != _NO_KEY:
-        row = find_position(st, key)
-        if row >= 0:
-            return max(np.int64(0), np.int64(available(st, row))), np.int64(1)
+    if row >= 0:
+        return max(np.int64(0), np.int64(available(st, row))), np.int64(1)
     return np.int64(default), np.int64(0)
 
 
@@ -93,7 +132,7 @@ def _pick_level(st: Any, n: Any, o: Any, x: Any, place: int, node: int) -> Integ
     for day in range(n.pick_day.shape[0]):
         if n.pick_day[day, node] == 0:
             continue
-        left, known = _left(st, np.uint64(n.pick_key[day, node]), n.pick_default[node])
+        left, known = _left(st, _pick_row(st, n, day, node), n.pick_default[node])
         if o.pick_back.shape[0] > 0:
             left += o.pick_back[day, node]
         if min(left, units) > best:
@@ -140,7 +179,7 @@ def _fill_service(
     if zone < 0:
         return
     default = n.slot_default[node, service]
-    left, known = _left(st, np.uint64(n.slot_key[level, node, service]), default)
+    left, known = _left(st, _slot_row(st, n, level, node, service), default)
     used: Integer = np.int64(level)
     if o.slot_back.shape[0] > 0:
         left += o.slot_back[level, node, service]
@@ -149,7 +188,7 @@ def _fill_service(
         if left > 0:
             break
         if n.ready_ms[later, node, service] > ready:
-            left, known = _left(st, np.uint64(n.slot_key[later, node, service]), default)
+            left, known = _left(st, _slot_row(st, n, later, node, service), default)
             if o.slot_back.shape[0] > 0:
                 left += o.slot_back[later, node, service]
             used = later

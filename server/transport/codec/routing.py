@@ -10,6 +10,7 @@ from engine.routing import limits as solver
 from engine.routing.solver import Strategy
 from engine.state import State
 from holdfast.v1 import routing_service_pb2 as messages
+from holdfast.v1 import types_pb2
 from server.routing import limits
 from server.routing.geography import Location, locate
 from server.routing.items import ItemFacts, Items
@@ -170,7 +171,7 @@ def order_of(
     pickup_node = None
     if order.pickup_node:
         pickup_node = _pickup_node(order, network, path, is_pickup)
-    destination, time_zone = _destination(order, is_pickup, path)
+    destination, time_zone = located(order.destination, path, is_pickup=is_pickup)
     groups = [line.keep_together_group for line in order.lines]
     return Order(
         skus=skus,
@@ -238,10 +239,10 @@ def _pickup_node(order: messages.RoutingOrder, network: Network, path: str, is_p
     return number
 
 
-def _destination(
-    order: messages.RoutingOrder, is_pickup: bool, path: str
+def located(
+    place: types_pb2.Place, path: str, *, is_pickup: bool = False
 ) -> tuple[Destination, str]:
-    place = order.destination
+    """A destination and its time zone. `path`: of the order. Raises Refused."""
     if place.HasField("latitude"):
         location = Location(place.latitude, place.longitude, place.time_zone)
     else:

@@ -14,19 +14,20 @@ from engine.routing.plan import Plan
 from engine.routing.problem import Problem
 from engine.routing.solver import Answer, Strategy
 from holdfast.v1 import routing_service_pb2 as messages
-from server.documents import ROUTING_TARIFF
+from server.documents import ROUTING_DIRECTORY, ROUTING_TARIFF
 from server.routing.assembly import assemble
 from server.routing.decision_log import DecisionLog
-from server.routing.decisions import Names, tariff_of, unpack_problem, unpack_tariff
+from server.routing.decisions import Names, parts_of, unpack_problem, unpack_tariff
 from server.routing.explaining import Explainer, NodeWhy, ServiceWhy, Why
 from server.routing.limits import nodes_explained_default
 from server.routing.planning import Planner
 from server.transport import render_plans
 from server.transport.calls import Call, Methods
 from server.transport.codec import routing as codec
+from server.transport.decision_keeper import names_of
 from server.transport.errors import Case, Fault, Refused, refusal
 from server.transport.ledger_view import LedgerView
-from server.transport.services.promises import names_of, not_promised
+from server.transport.services.promises import not_promised
 from server.transport.services.routing import RoutingService
 from server.transport.validation import Checker
 
@@ -133,10 +134,12 @@ class ExplanationService:
         if kept is None:
             raise not_promised(reservation_id)
         decision = kept[1]
-        document = state.documents.get((ROUTING_TARIFF, tariff_of(decision.problem)))
-        if document is None:
+        tariff, directory = parts_of(decision.problem)
+        rates = state.documents.get((ROUTING_TARIFF, tariff))
+        named = state.documents.get((ROUTING_DIRECTORY, directory)) if directory else (b"", 0)
+        if rates is None or named is None:
             raise _no_tariff(reservation_id)
-        problem, names = unpack_problem(decision.problem, unpack_tariff(document[0]))
+        problem, names = unpack_problem(decision.problem, unpack_tariff(rates[0]), named[0])
         # What the ledger adds later has the same field numbers in both replies.
         told = messages.PromiseOrderResponse.FromString(decision.reply)
         answer = planner.answer(problem, decision.work_budget, Strategy(decision.strategy))

@@ -9,12 +9,10 @@ crash goes on where the first call stopped and never holds twice (docs/decisions
 from __future__ import annotations
 
 import asyncio
-import os
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Final
+from typing import Any
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -32,41 +30,28 @@ from engine.state import State
 from holdfast.v1 import errors_pb2, types_pb2
 from holdfast.v1 import routing_service_pb2 as messages
 from server.application.piece_queue import RESERVE
-from server.documents import ROUTING_DECISION, ROUTING_TARIFF
-from server.routing.assembly import Assembly
+from server.documents import ROUTING_DECISION
 from server.routing.decision_log import DecisionLog
-from server.routing.decisions import (
-    Decision,
-    Key,
-    Names,
-    pack_problem,
-    pack_tariff,
-    tariff_digest,
-)
+from server.routing.decisions import Decision, Key
 from server.routing.limits import replans_max
 from server.routing.metrics import RoutingMetrics
 from server.routing.orders import Held
-from server.routing.planning import Solved
-from server.routing.rules.ruling import NO_RULE
 from server.transport import refusals, render, render_plans, shortages
 from server.transport.calls import Call, Methods
 from server.transport.codec import routing as codec
 from server.transport.codec.promises import Takes, create_of, revise_of, takes_of
 from server.transport.columns import Columns, request_key
-from server.transport.document_commands import delete_document, put_document
+from server.transport.decision_keeper import DecisionKeeper
+from server.transport.document_commands import delete_document
 from server.transport.errors import Case, Fault, Refusal, Refused, refusal
+from server.transport.gathering import Gathering
 from server.transport.ledger_view import LedgerView
+from server.transport.made_ids import made_id
+from server.transport.malformed import read
+from server.transport.services.express_promises import CONFLICTS, ExpressPromises, Tried
 from server.transport.services.reservations import request_lines
 from server.transport.services.routing import RoutingService
 from server.transport.validation import Checker
-
-# What another order may cause between plan and hold: planned again, the next plan knows of it.
-_CONFLICTS: Final = {
-    outcomes.INSUFFICIENT_STOCK: "INSUFFICIENT_STOCK",
-    outcomes.CAPACITY_EXHAUSTED: "CAPACITY_EXHAUSTED",
-    outcomes.NODE_FROZEN: "NODE_FROZEN",
-    outcomes.ETAG_MISMATCH: "ETAG_MISMATCH",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,18 +89,54 @@ class PromiseService:
         self._routing = routing
         self._metrics = metrics
         self._log = log
+        self._keeper = DecisionKeeper(view, metrics, log)
+        self._express = ExpressPromises(view, routing, metrics, self._keeper)
         self._locks: WeakValueDictionary[object, asyncio.Lock] = WeakValueDictionary()
-        self._tariffs: dict[int, tuple[Any, str, bytes]] = {}
 
     def register(self, methods: Methods) -> None:
         """Offer them."""
-        methods.unary("PromiseOrder", messages.PromiseOrderRequest, self.promise)
+        gathering = Gathering()
+
+        async def promise(raw: bytes, call: Call) -> bytes:
+            return await gathering.serve(self.promise_raw, raw, call)
+
+        methods.unary_raw("PromiseOrder", promise)
         methods.unary("ReplanOrder", messages.ReplanOrderRequest, self.replan)
 
     # --- The two methods ---------------------------------------------------------------------
 
+    async def promise_raw(self, raw: bytes, call: Call) -> bytes:
+        """PromiseOrder: the usual order without messages, any other with them."""
+        ready = self._express.read(raw, call)
+        if ready is not None and (lock := self._lock(ready.turn)) is not None:
+            async with lock:
+                found = await self._express.promise(ready, call)
+                if isinstance(found, bytes):
+                    return found
+                if found is not None:
+                    request = read(messages.PromiseOrderRequest, raw)
+                    request.order.reservation_id = found.reservation_id
+                    wish = self._wish(request, call, found.key)
+                    answer = await self._fulfil(wish, call, found)
+                    return answer.SerializeToString(deterministic=True)
+        answer = await self.promise(read(messages.PromiseOrderRequest, raw), call)
+        return answer.SerializeToString(deterministic=True)
+
+    def _lock(self, turn: object) -> asyncio.Lock | None:
+        """The lock of a turn that nobody has; None: there is one to wait for."""
+        if turn in self._locks:
+            return None
+        lock = self._locks[turn] = asyncio.Lock()
+        return lock
+
     async def promise(self, request: messages.PromiseOrderRequest, call: Call) -> Message:
-        """PromiseOrder."""
+        """PromiseOrder of any order."""
+        return await self._in_turn(self._wish(request, call), call)
+
+    def _wish(
+        self, request: messages.PromiseOrderRequest, call: Call, key: Key | None = None
+    ) -> _Wish:
+        """What a PromiseOrder asks for. `key`: where it is known. Raises Refused."""
         check = Checker(self._view.gateway.now_ms())
         request_id = check.identifier("request_id", request.request_id, "request_id_bytes_max")
         if not request.HasField("order"):
@@ -129,10 +150,10 @@ class PromiseService:
         if not check.violations or not self._is_known(call, request_id):
             check.refuse()
         caller, order = call.caller.text, request.order
-        key = _key(caller, request_id, request)
+        key = key or _key(caller, request_id, request)
         turn: object = order.reservation_id or (key.request if request_id else object())
         if not order.reservation_id:
-            order.reservation_id = _made_id(self._view.gateway.now_ms())
+            order.reservation_id = made_id(self._view.gateway.now_ms())
 
         def create(takes: Takes, attempt_id: bytes, etag: int, reservation_id: str) -> CommandBatch:
             return create_of(
@@ -145,20 +166,17 @@ class PromiseService:
                 ttl_ms=ttl_ms,
             )
 
-        return await self._in_turn(
-            _Wish(
-                key=key,
-                turn=turn,
-                request_id=request_id,
-                caller=caller,
-                order=order,
-                strategy=strategy,
-                budget=budget,
-                reply=messages.PromiseOrderResponse,
-                command=create,
-                held=lambda state: (None, 0),
-            ),
-            call,
+        return _Wish(
+            key=key,
+            turn=turn,
+            request_id=request_id,
+            caller=caller,
+            order=order,
+            strategy=strategy,
+            budget=budget,
+            reply=messages.PromiseOrderResponse,
+            command=create,
+            held=lambda state: (None, 0),
         )
 
     async def replan(self, request: messages.ReplanOrderRequest, call: Call) -> Message:
@@ -172,7 +190,7 @@ class PromiseService:
         budget = codec.work_budget_of(check, request.work_budget)
         check.refuse()
         state = self._view.state
-        self._refresh()
+        self._keeper.refresh()
         found = self._log.latest(state, request.reservation_id)
         if found is None:
             raise not_promised(request.reservation_id)
@@ -212,16 +230,12 @@ class PromiseService:
             call,
         )
 
-    def _refresh(self) -> None:
-        gateway = self._view.gateway
-        self._log.refresh(gateway.state, gateway.documents_version)
-
     # --- One wish ----------------------------------------------------------------------------
 
     def _is_known(self, call: Call, request_id: bytes) -> bool:
         """Whether a decision is kept for this request: its answer stands, whatever time it is."""
         state = self._view.state
-        self._refresh()
+        self._keeper.refresh()
         return self._log.by_request(state, request_key(call.caller.text, request_id)) is not None
 
     async def _in_turn(self, wish: _Wish, call: Call) -> Message:
@@ -232,13 +246,19 @@ class PromiseService:
         async with lock:
             return await self._fulfil(wish, call)
 
-    async def _fulfil(self, wish: _Wish, call: Call) -> Message:
+    async def _fulfil(self, wish: _Wish, call: Call, tried: Tried | None = None) -> Message:
         gateway = self._view.gateway
         state = gateway.state
-        self._refresh()
+        self._keeper.refresh()
         attempt, name = 0, ""
-        known = self._log.by_request(state, wish.key.request)
-        if known is not None:
+        last: Refusal | None = None
+        if tried is not None:
+            name, attempt, last = tried.name, 1, tried.refused
+            if not tried.is_conflict:
+                await self._remember_refusal(wish, name, 0, last, call)
+                raise Refused(last)
+            self._metrics.replans += 1
+        elif (known := self._log.by_request(state, wish.key.request)) is not None:
             name, decision = known
             if decision.key.fingerprint != wish.key.fingerprint:
                 raise Refused(refusal(outcomes.REQUEST_ID_REUSED))
@@ -247,10 +267,10 @@ class PromiseService:
             if answer is not None:
                 return answer
             attempt = decision.attempt + 1
-        last: Refusal | None = None
-        for number in range(attempt, attempt + replans_max + 1):
+        beyond = replans_max + 1 if tried is not None else attempt + replans_max + 1
+        for number in range(attempt, beyond):
             state = gateway.state
-            self._refresh()
+            self._keeper.refresh()
             name = name or self._log.next_name(wish.order.reservation_id)
             reply, refused = await self._attempt(wish, name, number, call)
             if reply is not None:
@@ -269,7 +289,7 @@ class PromiseService:
         batch = CommandBatch.from_bytes(decision.command)
         answer = await self._submit(batch, call)
         outcome = answer.rows[-1]
-        if int(outcome["code"]) in _CONFLICTS:
+        if int(outcome["code"]) in CONFLICTS:
             return None
         if outcome["code"] != outcomes.OK:
             raise Refused(refusals.of_outcome(outcome, answer.details))
@@ -311,15 +331,19 @@ class PromiseService:
             reply=reply.SerializeToString(deterministic=True),
             refusal=b"",
             command=command.to_bytes(),
-            problem=self._packed(solved),
+            problem=self._keeper.packed(solved),
         )
-        batch, gone = self._with_decision(name, decision, solved, takes, command, wish.caller)
+        columns = takes.defaults
+        self._keeper.add_shared(columns, state, assembly.problem.tariff, network, wish.caller)
+        gone = self._keeper.put(columns, name, decision, wish.caller)
+        batch = CommandBatch.join([columns.batch(), command])
         answer = await self._submit(batch, call)
-        self._note(name, decision, gone)
+        self._keeper.note(name, decision, gone)
         outcome = answer.rows[-1]
         code = int(outcome["code"])
         if code == outcomes.OK:
-            self._metrics.promised(plan)
+            self._metrics.promised(len(plan.shipments), plan.cost)
+            self._routing.took(solved)
             return self._reply(wish, decision.reply, outcome, answer.details, number), None
         found = refusals.of_outcome(
             outcome,
@@ -328,10 +352,10 @@ class PromiseService:
             shortages=shortages.refused(takes.lines, takes.capacities, answer.details),
             reservation_id=wish.order.reservation_id,
         )
-        if code not in _CONFLICTS:
+        if code not in CONFLICTS:
             await self._remember_refusal(wish, name, number, found, call)
             raise Refused(found)
-        self._metrics.conflict(_CONFLICTS[code])
+        self._metrics.conflict(CONFLICTS[code])
         return None, found
 
     def _reply(
@@ -364,53 +388,7 @@ class PromiseService:
             batch, remaining_s=call.remaining_s(), priority=RESERVE
         )
 
-    # --- Decisions as documents --------------------------------------------------------------
-
-    def _packed(self, solved: Solved) -> bytes:
-        digest, _ = self._tariff(solved.assembly)
-        return pack_problem(solved.assembly.problem, digest, names_of(solved.assembly))
-
-    def _tariff(self, assembly: Assembly) -> tuple[str, bytes]:
-        """Digest and bytes of the tariff; worked out once each."""
-        tariff = assembly.problem.tariff
-        known = self._tariffs.get(id(tariff))
-        if known is None or known[0] is not tariff:
-            packed = pack_tariff(tariff)
-            if len(self._tariffs) >= 64:
-                self._tariffs.clear()
-            known = self._tariffs[id(tariff)] = (tariff, tariff_digest(packed), packed)
-        return known[1], known[2]
-
-    def _with_decision(
-        self,
-        name: str,
-        decision: Decision,
-        solved: Solved,
-        takes: Takes,
-        command: CommandBatch,
-        caller: bytes,
-    ) -> tuple[CommandBatch, list[str]]:
-        """The piece of a promise, its command last; and the decisions that go for it."""
-        columns = takes.defaults
-        digest, packed = self._tariff(solved.assembly)
-        if (ROUTING_TARIFF, digest) not in self._view.state.documents:
-            put_document(columns, ROUTING_TARIFF, digest, packed, caller)
-        gone = self._keep(columns, name, decision, caller)
-        return CommandBatch.join([columns.batch(), command]), gone
-
-    def _keep(self, columns: Columns, name: str, decision: Decision, caller: bytes) -> list[str]:
-        """Put a decision, and delete those that go for it; their names."""
-        gone = self._log.beyond(0 if name in self._log else 1)
-        for old in gone:
-            delete_document(columns, ROUTING_DECISION, old, caller)
-        put_document(columns, ROUTING_DECISION, name, decision.to_bytes(), caller)
-        return gone
-
-    def _note(self, name: str, decision: Decision, gone: list[str]) -> None:
-        for old in gone:
-            self._log.removed(old)
-        self._log.added(name, decision.key.request, bool(decision.reply))
-        self._metrics.decisions_kept = len(self._log)
+    # --- Attempts without a plan --------------------------------------------------------------
 
     async def _remember_refusal(
         self, wish: _Wish, name: str, attempt: int, refused: Refusal, call: Call
@@ -448,9 +426,9 @@ class PromiseService:
             command=b"",
             problem=b"",
         )
-        gone = self._keep(columns, name, decision, wish.caller)
+        gone = self._keeper.put(columns, name, decision, wish.caller)
         await self._submit(columns.batch(), call)
-        self._note(name, decision, gone)
+        self._keeper.note(name, decision, gone)
 
     # --- What a promised order holds ---------------------------------------------------------
 
@@ -510,38 +488,9 @@ def _cut(order: messages.RoutingOrder, left: dict[str, int]) -> None:
     order.lines.extend(kept)
 
 
-def names_of(assembly: Assembly) -> Names:
-    """What the numbers of an assembly's problem stand for."""
-    network, ruling = assembly.network, assembly.ruling
-    rules = network.rules
-    return Names(
-        nodes=[network.node_names[number] for number in assembly.nodes.tolist()],
-        services=[*network.service_names],
-        node_rules={
-            place: rules.rule(int(number)).name
-            for place, number in enumerate(ruling.node_rule[assembly.nodes].tolist())
-            if number != NO_RULE
-        },
-        service_rules={
-            place: rules.rule(int(number)).name
-            for place, number in enumerate(ruling.service_rule.tolist())
-            if number != NO_RULE
-        },
-    )
-
-
 def _key(caller: bytes, request_id: bytes, request: Message) -> Key:
     body = request.SerializeToString(deterministic=True)
     return Key(request_key(caller, request_id), wide_key_of(body))
-
-
-def _made_id(now_ms: int) -> str:
-    """A UUID version 7 (RFC 9562)."""
-    chance = int.from_bytes(os.urandom(10), "big")
-    value = (now_ms & ((1 << 48) - 1)) << 80 | chance
-    value = value & ~(0xF << 76) | 0x7 << 76
-    value = value & ~(0x3 << 62) | 0x2 << 62
-    return str(uuid.UUID(int=value))
 
 
 def _outcome(row: np.void, code: int) -> np.void:

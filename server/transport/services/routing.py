@@ -6,22 +6,26 @@ from google.protobuf.message import Message
 
 from engine.routing import limits as solver
 from engine.routing.plan import Status
+from engine.routing.prices.decide import Mode
 from engine.routing.solver import Strategy
 from holdfast.v1 import routing_service_pb2 as messages
 from server.admission.brownout import Brownout
 from server.logs import get
-from server.routing.assembly import NothingToShip, OpportunityCosts, assemble
+from server.routing.assembly import NothingToShip, assemble
 from server.routing.catalog import Catalog
 from server.routing.items import Items
 from server.routing.metrics import RoutingMetrics
 from server.routing.network import Network
 from server.routing.orders import Held, Order
 from server.routing.planning import Planner, Solved
+from server.routing.prices import OpportunityPrices
 from server.transport import render_plans
 from server.transport.calls import Call, Methods
 from server.transport.codec import routing as codec
+from server.transport.express import Express
 from server.transport.infeasible import no_plan, nothing_to_ship
 from server.transport.ledger_view import LedgerView
+from server.transport.malformed import read
 from server.transport.validation import Checker
 
 _log = get("routing")
@@ -36,19 +40,20 @@ class RoutingService:
         catalog: Catalog,
         metrics: RoutingMetrics,
         brownout: Brownout,
-        opportunity: OpportunityCosts | None = None,
+        prices: OpportunityPrices,
     ) -> None:
         self._view = view
         self._catalog = catalog
         self._metrics = metrics
         self._brownout = brownout
-        self._opportunity = opportunity
+        self.prices = prices
         self.planner = Planner()
+        self._express: Express | None = None
         self._told: Network | None = None
 
     def register(self, methods: Methods) -> None:
         """Offer them."""
-        methods.unary("PlanFulfillment", messages.PlanFulfillmentRequest, self.plan)
+        methods.unary_raw("PlanFulfillment", self.plan_raw)
 
     @property
     def items(self) -> Items:
@@ -66,8 +71,33 @@ class RoutingService:
                 _log.warning("routing can not use all of the network", finding=finding)
         return network
 
+    def express(self) -> Express | None:
+        """Where usual orders are planned now; None where none are."""
+        network = self.network()
+        if self._express is None or self._express.desk.network is not network:
+            self._express = Express(network, self._catalog.items, self.planner)
+        if not self._express.desk.is_open or self._brownout.greedy_routing:
+            return None
+        if self.prices.mode is not Mode.OFF:
+            return None
+        return self._express
+
+    async def plan_raw(self, raw: bytes, call: Call) -> bytes:
+        """PlanFulfillment: the usual order's reply without messages, any other's with them."""
+        express = self.express()
+        if express is not None and (order := express.desk.read(raw, is_promise=False)) is not None:
+            gateway = self._view.gateway
+            shown = express.plan(order, gateway.state, gateway.now_ms())
+            if shown is not None:
+                self._metrics.solved(*express.summary(shown))
+                reply = express.writer.reply(shown)
+                await gateway.durable()
+                return reply
+        answer = await self.plan(read(messages.PlanFulfillmentRequest, raw), call)
+        return answer.SerializeToString(deterministic=True)
+
     async def plan(self, request: messages.PlanFulfillmentRequest, call: Call) -> Message:
-        """PlanFulfillment."""
+        """PlanFulfillment of any order."""
         gateway = self._view.gateway
         check = Checker(gateway.now_ms())
         if not request.HasField("order"):
@@ -120,18 +150,33 @@ class RoutingService:
         state = self._view.state
         now_ms = self._view.gateway.now_ms()
         try:
-            assembly = assemble(
-                network, state, order, now_ms, opportunity=self._opportunity, held=held
-            )
+            assembly = assemble(network, state, order, now_ms, held=held)
         except NothingToShip as fault:
             raise nothing_to_ship(str(fault)) from None
         solved = self.planner.solve(
             assembly, strategy=strategy, plans_max=plans_max, work_budget=budget
         )
-        self._metrics.solved(solved)
+        answer = solved.answer
+        self._metrics.solved(
+            answer.status, solved.nanoseconds, answer.gap if answer.costs else None
+        )
         if solved.answer.status in (Status.INFEASIBLE, Status.UNDECIDED):
             if len(assembly.nodes) < len(network.node_names):
                 assembly = assemble(network, state, order, now_ms, held=held, everywhere=True)
                 solved = self.planner.solve(assembly, work_budget=budget)
             raise no_plan(solved)
+        if self.prices.mode is not Mode.OFF and strategy is Strategy.EXACT:
+            self.prices.refresh(state, self._view.gateway.documents_version, now_ms)
+            solved = self.planner.priced(
+                self.prices, solved, plans_max=plans_max, work_budget=budget
+            )
+            if solved.opportunity is not None:
+                self._metrics.compared(solved.opportunity)
         return solved
+
+    def took(self, solved: Solved) -> None:
+        """The best plan of an order is held: its units move prices."""
+        if self.prices.mode is not Mode.OFF:
+            gateway = self._view.gateway
+            plan = solved.answer.plans[0]
+            self.prices.took(gateway.state, gateway.documents_version, solved.assembly, plan)

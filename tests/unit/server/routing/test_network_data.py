@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -19,10 +21,14 @@ from server.routing.decisions import (
     Decision,
     Key,
     Names,
+    Room,
+    digest_of,
+    pack_directory,
     pack_problem,
     pack_tariff,
-    tariff_digest,
-    tariff_of,
+    parts_of,
+    rulings_of,
+    text_of,
     unpack_problem,
     unpack_tariff,
 )
@@ -200,14 +206,44 @@ def problem() -> Problem:
 def test_a_kept_problem_solves_to_the_same_plan():
     asked = problem()
     packed = pack_tariff(asked.tariff)
+    directory = pack_directory(["a", "x", "b", "c"], ["ground"])
     names = Names(["a", "b", "c"], ["ground"], {1: "no b"}, {})
-    kept = pack_problem(asked, tariff_digest(packed), names)
-    assert tariff_of(kept) == tariff_digest(packed)
-    again, told = unpack_problem(kept, unpack_tariff(packed))
+    kept = pack_problem(
+        asked.view,
+        np.array([0, 2, 3]),
+        Room(),
+        shape=(3, 2, 1),
+        text=text_of(digest_of(packed), digest_of(directory), rulings_of(names)),
+    )
+    assert parts_of(kept) == (digest_of(packed), digest_of(directory))
+    again, told = unpack_problem(kept, unpack_tariff(packed), directory)
     assert told == names
     first, second = Solver().solve(asked), Solver().solve(again)
     assert first.costs == second.costs == (1030,)
     assert first.plans == second.plans
+    for one, other in zip(asked.arrays, again.arrays, strict=True):
+        assert np.array_equal(one, other)
+    with pytest.raises(ValueError, match="announces"):
+        unpack_problem(kept + b"x", unpack_tariff(packed), directory)
+
+
+def test_a_problem_of_the_version_before_is_read():
+    """Its arrays whole, its names beside them, compressed."""
+    asked = problem()
+    a = asked.arrays
+    fields = (
+        *("quantity", "unit_weight_g", "unit_volume_cm3", "carried_by", "group"),
+        *("node_open", "pick_capacity", "shipment_cost", "unit_cost", "distance", "priority"),
+        *("stock", "opportunity_cost"),
+        *("zone", "service_open", "service_cost", "slots", "ready_day", "terms"),
+    )
+    text = b"digest\na\tb\tc\nground\nn1\tno b"
+    shape = struct.pack("<IIIIII", 3, 2, 1, len(text), 0, 0)
+    whole = b"".join((shape, text, *(getattr(a, field).tobytes() for field in fields)))
+    kept = zlib.compress(whole, 1)
+    assert parts_of(kept) == ("digest", "")
+    again, told = unpack_problem(kept, asked.tariff, b"")
+    assert told == Names(["a", "b", "c"], ["ground"], {1: "no b"}, {})
     for one, other in zip(asked.arrays, again.arrays, strict=True):
         assert np.array_equal(one, other)
 

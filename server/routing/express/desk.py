@@ -1,0 +1,368 @@
+"""A desk: memory and look-ups of one network version, at which usual orders are planned.
+
+Invariants
+1. What an order finds in the memory was written for it: kernels write before they read.
+2. One order at a time; what is to be kept of it is taken away before the next one comes.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.routing import limits
+from engine.routing.express import pricing
+from engine.routing.problem import TERMS
+from engine.routing.solver import Solver
+from engine.routing.view import View
+from engine.state import State
+from server.routing import assembly
+from server.routing.express.reader import Reader, UsualOrder
+from server.routing.items import ItemFacts, Items
+from server.routing.kernels import desk as kernels
+from server.routing.kernels import filling
+from server.routing.kernels.reading import LINES_MAX
+from server.routing.lanes import Destination, Lanes
+from server.routing.layout import Fixed
+from server.routing.network import ChannelFacts, Network
+from server.routing.rules.ruling import NO_RULE
+
+Integers = NDArray[np.int64]
+
+DESTINATIONS_KEPT_MAX: Final = 20_000
+_ROWS_BYTES_MAX: Final = 64 * 1024 * 1024
+"""For the rows of items' stock at the nodes."""
+_ITEMS_KEPT_MAX: Final = 50_000
+_SHIPMENTS_MAX: Final = limits.shipments_per_plan_max
+_ROWS: Final = [struct.Struct("=" + "qqqqqq" * lines) for lines in range(LINES_MAX + 1)]
+_LETTERS: Final = {
+    "L": kernels.BY_LINE,
+    "N": kernels.BY_NODE,
+    "S": kernels.BY_SERVICE,
+}
+_SHIPMENT: Final = pricing.SHIPMENT
+
+
+_Known = tuple[ItemFacts, tuple[int, ...], int]
+"""An item, its row for the kernels (empty: the plain path must take it), and its number."""
+
+
+class Place(NamedTuple):
+    """A destination that was looked up."""
+
+    destination: Destination
+    time_zone: str
+    lanes: Lanes
+
+
+class Shown(NamedTuple):
+    """The best plan of an order, in numbers."""
+
+    order: UsualOrder
+    keys: list[int]
+    """Of its SKUs."""
+    place: Place
+    head: list[int]
+    """See `engine.routing.express.pricing`."""
+    shipments: list[list[int]]
+    """The same."""
+    amounts: list[list[int]]
+    told: list[list[int]]
+    """See `server.routing.kernels.desk`."""
+    now_ms: int
+    revision: int
+    nanoseconds: int
+
+
+class Desk:
+    """Plans usual orders over one network version."""
+
+    def __init__(
+        self,
+        network: Network,
+        items: Items,
+        solver: Solver,
+        place_of: Callable[[bytes], tuple[Destination, str] | None],
+    ) -> None:
+        """`place_of`: a destination from its bytes; None where it is to be refused."""
+        self.network = network
+        self._items = items
+        self._solver = solver
+        self._place_of = place_of
+        self._places: dict[bytes, Place] = {}
+        self._known: dict[bytes, _Known] = {}
+        self._reader = Reader()
+        rules = network.rules
+        # Rules that ask about an order, or keep lines together, are for the plain path.
+        self.is_open = not rules.needs_facts and 0 < len(network.node_names) <= _NODES_MAX
+        if self.is_open:
+            self.is_open = not rules.always.keep_together
+        if self.is_open:
+            self._make_memory()
+
+    def _make_memory(self) -> None:
+        network, ruling = self.network, self.network.rules.always
+        nodes, services = len(network.node_names), network.collect + 1
+        tariff = network.tariff()
+        self.tariff = tariff.tariff
+        self.node_keys: list[int] = network.node_keys.tolist()
+        self.is_without_exclusions = bool(
+            (ruling.node_rule == NO_RULE).all() and (ruling.service_rule == NO_RULE).all()
+        )
+        """Whether no rule keeps out a node or a service."""
+        sizes = {
+            "N": nodes,
+            "L": LINES_MAX,
+            "S": services,
+            "T": TERMS,
+            "M": filling.NUMBERS,
+        }
+
+        def room(fields: dict[str, str], given: dict[str, Integers]) -> dict[str, Integers]:
+            return {
+                name: given[name]
+                if not letters
+                else np.zeros([sizes[letter] for letter in letters], np.int64)
+                for name, letters in fields.items()
+            }
+
+        none = {name: fixed.array for name, fixed in assembly.nothing_back().items()}
+        first = np.zeros((nodes, services), np.int64)
+        self._asked = room(
+            assembly.ASKED_FIELDS,
+            {
+                "node_open": ruling.node_open,
+                "service_open": ruling.service_open,
+                "service_penalty": ruling.fixed_service_penalty.array,
+                "node_penalty": ruling.fixed_node_penalty.array,
+                "zone": first,
+                "distance": first[:, 0].copy(),
+                **none,
+            },
+        )
+        self._problem = room(
+            assembly.PROBLEM_FIELDS, {name: one.array for name, one in tariff.fixed.items()}
+        )
+        self._beside = room(assembly.BESIDE_FIELDS, {})
+        self._items_max = max(LINES_MAX, min(_ITEMS_KEPT_MAX, _ROWS_BYTES_MAX // (8 * nodes)))
+        own = {
+            "stock": np.zeros((nodes, LINES_MAX), np.int64),
+            "rows": np.zeros((nodes, LINES_MAX), np.int64),
+            "chosen": np.zeros(nodes, np.int64),
+            "lines": np.zeros((LINES_MAX, kernels.LINE_FACTS), np.int64),
+            "told": np.zeros((_SHIPMENTS_MAX, kernels.TOLD), np.int64),
+            "row_of": np.full((self._items_max, nodes), -1, np.int64),
+            "row_seen": np.full(self._items_max, -1, np.int64),
+        }
+        answer = {
+            "rate": tariff.tariff.rate,
+            "co2e_g": tariff.tariff.co2e_g,
+            "head": np.zeros(pricing.HEAD, np.int64),
+            "shipments": np.zeros((_SHIPMENTS_MAX, _SHIPMENT), np.int64),
+            "amounts": np.zeros((_SHIPMENTS_MAX, LINES_MAX), np.int64),
+        }
+        views = [View(arrays) for arrays in (self._asked, self._problem, self._beside, own)]
+        fields: list[dict[str, str]] = [
+            dict(assembly.ASKED_FIELDS),
+            dict(assembly.PROBLEM_FIELDS),
+            dict(assembly.BESIDE_FIELDS),
+            {
+                "stock": ".L",
+                "rows": ".L",
+                "chosen": "",
+                "lines": "",
+                "told": "",
+                "row_of": "",
+                "row_seen": "",
+            },
+        ]
+        self._block, self._extents = _together(views, fields)
+        self.o, self.p, self.x, self.d = views
+        self._o_row = {name: place for place, name in enumerate(assembly.ASKED_FIELDS)}
+        self.t = View(answer)
+        self._services = services
+        self._line_bytes = own["lines"].data.cast("B")
+        self._head, self._shipments = answer["head"], answer["shipments"]
+        self._amounts, self._told = answer["amounts"], own["told"]
+        self._chosen = own["chosen"]
+        self._row_of, self._row_seen = own["row_of"], own["row_seen"]
+        self._rows_of: State | None = None
+        self.nodes = self.lines = 0
+        """Nodes and lines of the problem of the latest order."""
+        numbers = self._asked["numbers"]
+        numbers[filling.FAILURE_COST] = network.rules.objective.failed_delivery_cost
+        numbers[filling.DAY_BASE] = assembly.DAY_BASE
+        self._fill_terms()
+        self._channels: dict[str, ChannelFacts | None] = {}
+        self._open_nodes = {"": ruling.fixed_node_open}
+
+    def _fill_terms(self) -> None:
+        """Those of an order without a latest day."""
+        assembly.fill_terms(
+            self._problem["terms"],
+            self.network,
+            shipments_max=0,
+            ship_complete=self.network.rules.always.ship_complete,
+            lateness=assembly.NEVER_LATE,
+        )
+
+    @property
+    def chosen(self) -> Integers:
+        """(K,) numbers of the nodes of the problem of the latest order."""
+        return self._chosen[: self.nodes]
+
+    # --- Reading -----------------------------------------------------------------------------
+
+    def read(self, raw: bytes, *, is_promise: bool) -> UsualOrder | None:
+        """A request that can be planned here; None: the plain path must read it."""
+        return self._reader.read(raw, is_promise=is_promise) if self.is_open else None
+
+    # --- Planning ----------------------------------------------------------------------------
+
+    def plan(
+        self,
+        order: UsualOrder,
+        state: State,
+        now_ms: int,
+        work_budget: int = limits.work_budget,
+    ) -> Shown | None:
+        """The best plan of an order; None: the plain path must plan it, or say why there is none.
+
+        Raises RuntimeError where the search's total is not that of its plan.
+        """
+        network = self.network
+        place = self._places.get(order.destination) or self._locate(order.destination)
+        if place is None or not self._choose_channel(order.channel):
+            return None
+        if self._rows_of is not state or len(self._known) + len(order.skus) > self._items_max:
+            self._forget(state)
+        facts: list[int] = []
+        keys: list[int] = []
+        for sku, quantity in zip(order.skus, order.quantities, strict=True):
+            known = self._known.get(sku)
+            item = self._items.get(state, sku.decode())
+            if item is None:
+                return None
+            if known is None or known[0] is not item:
+                known = self._learn(sku, item)
+            row = known[1]
+            if not row:
+                return None
+            keys.append(item.key)
+            facts += (row[0], quantity, *row[1:], known[2])
+        lines = len(order.skus)
+        _ROWS[lines].pack_into(self._line_bytes, 0, *facts)
+        network.schedule.at(now_ms)
+        self._asked["numbers"][filling.ROAD_BASE] = network.road_base(now_ms)
+        lanes = place.lanes
+        self._block[self._o_row["zone"]] = lanes.fixed_zone.row
+        self._block[self._o_row["distance"]] = lanes.fixed_distance.row
+        facts_view = network.view(state)
+        count = kernels.assemble(
+            state.tables,
+            facts_view,
+            self.o,
+            self.p,
+            self.x,
+            self.d,
+            self._block,
+            self._extents,
+            lines,
+            self._services,
+        )
+        self.nodes, self.lines = count, lines
+        began = time.perf_counter_ns()
+        found = pricing.plan(self.p, self._solver.memory(count, lines), self.t, work_budget)
+        nanoseconds = time.perf_counter_ns() - began
+        if found != pricing.PRICED:
+            if found == pricing.WRONG_TOTAL:
+                raise RuntimeError("a plan's price is not what the search says")
+            return None
+        head: list[int] = self._head.tolist()
+        shipments = head[pricing.SHIPMENTS]
+        kernels.tell(facts_view, self.x, self.p, self.d, self._shipments, shipments)
+        return Shown(
+            order,
+            keys,
+            place,
+            head,
+            self._shipments[:shipments].tolist(),
+            self._amounts[:shipments, :lines].tolist(),
+            self._told[:shipments].tolist(),
+            now_ms,
+            state.revision,
+            nanoseconds,
+        )
+
+    def _forget(self, state: State) -> None:
+        """Items' rows are those of another state, or there is no room for one more item."""
+        self._rows_of = state
+        self._known.clear()
+        self._row_of[:] = -1
+        self._row_seen[:] = -1
+
+    def _learn(self, sku: bytes, item: ItemFacts) -> _Known:
+        """An item as a row; an empty one for an item with flags that make an order dearer."""
+        row: tuple[int, ...] = ()
+        if not item.flags & self.network.surcharge_flags:
+            key = item.key - (1 << 64) if item.key >= 1 << 63 else item.key
+            carried = assembly.carried_by(self.network, item)
+            row = (key, item.weight_g, item.volume_cm3, carried)
+        before = self._known.get(sku)
+        number = len(self._known) if before is None else before[2]
+        known = self._known[sku] = (item, row, number)
+        return known
+
+    def _locate(self, destination: bytes) -> Place | None:
+        found = self._place_of(destination)
+        if found is None:
+            return None
+        if len(self._places) >= DESTINATIONS_KEPT_MAX:
+            self._places.clear()
+        lanes = self.network.lanes.to(found[0])
+        place = self._places[destination] = Place(found[0], found[1], lanes)
+        return place
+
+    def _choose_channel(self, channel: bytes) -> bool:
+        """Whether orders of this channel are planned here; the memory is then its."""
+        name = channel.decode()
+        numbers = self._asked["numbers"]
+        ruling = self.network.rules.always
+        if name not in self._open_nodes:
+            facts = self.network.channels.get(name)
+            if facts is None or facts.delivery_ms_max is not None:
+                return False
+            is_open = ruling.node_open
+            if facts.nodes is not None:
+                is_open = is_open & facts.nodes
+            self._channels[name] = facts
+            self._open_nodes[name] = Fixed.of(np.ascontiguousarray(is_open))
+        chosen = self._channels.get(name)
+        numbers.view(np.uint64)[filling.CHANNEL] = 0 if chosen is None else chosen.key
+        self._block[self._o_row["node_open"]] = self._open_nodes[name].row
+        return True
+
+
+_NODES_MAX: Final = limits.nodes_per_order_max
+
+
+def _together(views: Sequence[View], fields: Sequence[dict[str, str]]) -> tuple[Integers, Integers]:
+    """Put the views' blocks into one, behind each other: it, and what each extent is."""
+    block = np.concatenate([view.block for view in views])
+    extents = np.zeros((len(block), 3), np.int64)
+    start = int(block.__array_interface__["data"][0])
+    at = 0
+    for view, named in zip(views, fields, strict=True):
+        rows = len(view.block)
+        view.block = block[at : at + rows]
+        view.address = start + at * block.strides[0]
+        for row, letters in enumerate(named.values()):
+            for place, letter in enumerate(letters):
+                extents[at + row, place] = _LETTERS.get(letter, 0)
+        at += rows
+    return block, extents

@@ -1,0 +1,138 @@
+"""A problem in memory that is there already, and what a reply needs of its plan.
+
+``d`` is the desk's own: ``stock`` and ``rows`` (N, L), ``chosen`` (N), ``lines`` (L, LINE_FACTS),
+``told`` (8, TOLD), and ``row_of`` (I, N) the rows found for items, ``row_seen`` (I) among how many
+positions; the other views are those of `server.routing.kernels.filling`. Their arrays have
+room for the largest order of the desk; how much of it an order uses stands in the views' blocks,
+which is what makes one piece of memory serve orders of every size.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.compiled import Integer, kernel
+from engine.positions import find_stock
+from engine.routing.problem import NO_GROUP
+from server.routing.kernels.filling import UNITS, fill, weigh
+
+# What an extent of an array is.
+BY_LINE: Final = 1
+BY_NODE: Final = 2
+BY_SERVICE: Final = 3
+
+# Places in a row of d.lines.
+SKU_KEY: Final = 0
+QUANTITY: Final = 1
+WEIGHT: Final = 2
+VOLUME: Final = 3
+CARRIED_BY: Final = 4
+ITEM: Final = 5
+LINE_FACTS: Final = 6
+
+# Places in a row of d.told.
+NUMBER: Final = 0
+PICK_DAY: Final = 1
+PICK_KNOWN: Final = 2
+READY_MS: Final = 3
+SLOT_KNOWN: Final = 4
+DELIVERY_MIN: Final = 5
+DELIVERY_MAX: Final = 6
+DISTANCE: Final = 7
+IN_TIME_PPM: Final = 8
+TOLD: Final = 9
+
+_PPM: Final = 1_000_000
+
+
+@kernel
+def resize(
+    block: NDArray[np.int64], extents: NDArray[np.int64], lines: int, nodes: int, services: int
+) -> None:
+    """Write how much of each array is in use. `extents`: (fields, 3) what each extent is, 0: as
+    it stands."""
+    for field in range(extents.shape[0]):
+        for place in range(3):
+            what = extents[field, place]
+            if what == BY_LINE:
+                block[field, 1 + place] = lines
+            elif what == BY_NODE:
+                block[field, 1 + place] = nodes
+            elif what == BY_SERVICE:
+                block[field, 1 + place] = services
+
+
+@kernel
+def _find_rows(st: Any, n: Any, d: Any, line: int) -> None:
+    """The rows of a line's stock at every node: those found before stay where they are, the others
+    are looked for again once the ledger has more positions."""
+    item = d.lines[line, ITEM]
+    sku_key = np.uint64(d.lines[line, SKU_KEY])
+    count = st.meta[0].position_count
+    is_new = d.row_seen[item] != count
+    d.row_seen[item] = count
+    for node in range(d.rows.shape[0]):
+        row = d.row_of[item, node]
+        if row < 0 and is_new:
+            row = np.int64(find_stock(st, sku_key, np.uint64(n.node_key[node])))
+            d.row_of[item, node] = row
+        d.rows[node, line] = row
+
+
+@kernel
+def assemble(
+    st: Any,
+    n: Any,
+    o: Any,
+    p: Any,
+    x: Any,
+    d: Any,
+    block: NDArray[np.int64],
+    extents: NDArray[np.int64],
+    lines: int,
+    services: int,
+) -> Integer:
+    """The problem of the order in d.lines: how many nodes it has. O(N L + K (L + S)).
+
+    `block` and `extents`: those of the views o, p, x and d, one behind the other.
+    """
+    resize(block, extents, lines, 0, services)
+    total = np.int64(0)
+    for line in range(lines):
+        o.sku_key[line] = d.lines[line, SKU_KEY]
+        total += d.lines[line, QUANTITY]
+        _find_rows(st, n, d, line)
+    o.numbers[UNITS] = total
+    count = weigh(st, o, d.stock, d.rows, d.chosen)
+    resize(block, extents, lines, count, services)
+    for line in range(lines):
+        p.quantity[line] = d.lines[line, QUANTITY]
+        p.unit_weight_g[line] = d.lines[line, WEIGHT]
+        p.unit_volume_cm3[line] = d.lines[line, VOLUME]
+        p.carried_by[line] = d.lines[line, CARRIED_BY]
+        p.group[line] = NO_GROUP
+    fill(st, n, o, p, x, d.chosen[:count], d.stock, d.rows)
+    return count
+
+
+@kernel
+def tell(n: Any, x: Any, p: Any, d: Any, shipments: NDArray[np.int64], count: int) -> None:
+    """Fill d.told: what a reply says of each shipment besides its price. `shipments`: rows of
+    (node, service, zone, ...) as `engine.routing.express.pricing` has them."""
+    for place in range(count):
+        node = shipments[place, 0]
+        service = shipments[place, 1]
+        number = d.chosen[node]
+        d.told[place, NUMBER] = number
+        d.told[place, PICK_DAY] = x.pick_day[node]
+        d.told[place, PICK_KNOWN] = x.pick_known[node]
+        d.told[place, READY_MS] = x.ready_ms[node, service]
+        d.told[place, SLOT_KNOWN] = x.slot_known[node, service]
+        d.told[place, DELIVERY_MIN] = x.delivery_min[node, service]
+        d.told[place, DELIVERY_MAX] = x.delivery_max[node, service]
+        d.told[place, DISTANCE] = p.distance[node]
+        of_zone = n.service_ppm[service, shipments[place, 2]]
+        d.told[place, IN_TIME_PPM] = n.reliability_ppm[number] * of_zone // _PPM

@@ -1,0 +1,339 @@
+"""PromiseOrder of usual orders, from the request's bytes to the reply's.
+
+The same step as `server.transport.services.promises` makes: one piece with the decision and the
+command, and an answer that is the same to the byte. Only the first attempt is made here; what the
+ledger refuses goes on there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import DecodeError
+
+from engine import commands, limits, outcomes
+from engine.commands import CommandBatch
+from engine.hashing import wide_key_of
+from engine.routing import limits as solver
+from engine.routing.express import pricing
+from engine.routing.solver import Strategy
+from holdfast.v1 import reservation_service_pb2 as reservations
+from server.application.piece_queue import RESERVE
+from server.routing.decisions import Decision, Key, pack_problem
+from server.routing.express.desk import Shown
+from server.routing.express.reader import UsualOrder
+from server.routing.kernels import desk as kernels
+from server.routing.metrics import RoutingMetrics
+from server.routing.network import Network
+from server.transport import refusals, shortages
+from server.transport.calls import Call
+from server.transport.capacity_defaults import set_capacity
+from server.transport.columns import Columns, LineRow, name_key, request_key
+from server.transport.decision_keeper import DecisionKeeper
+from server.transport.errors import Refusal
+from server.transport.express import Express
+from server.transport.express_plans import Hold
+from server.transport.ledger_view import LedgerView
+from server.transport.made_ids import made_id
+from server.transport.services.reservations import request_lines
+from server.transport.services.routing import RoutingService
+from server.transport.validation import Checker
+from server.transport.wire_bytes import moment, number, piece, tag, text
+
+# What another order may cause between plan and hold: planned again, the next plan knows of it.
+CONFLICTS: Final = {
+    outcomes.INSUFFICIENT_STOCK: "INSUFFICIENT_STOCK",
+    outcomes.CAPACITY_EXHAUSTED: "CAPACITY_EXHAUSTED",
+    outcomes.NODE_FROZEN: "NODE_FROZEN",
+    outcomes.ETAG_MISMATCH: "ETAG_MISMATCH",
+}
+
+_ONE, _TWO, _THREE, _FOUR, _FIVE = (tag(field) for field in range(1, 6))
+_N2, _N3, _N7, _N8 = (tag(field, is_number=True) for field in (2, 3, 7, 8))
+_CREATED, _EXPIRES, _CAPACITY, _UPDATED = tag(6), tag(7), tag(9), tag(10)
+_HELD: Final = number(_N2, 1)
+_ROW: Final = {name: place for place, name in enumerate(outcomes.OUTCOME.names or ())}
+
+
+class Ready(NamedTuple):
+    """A request that was read."""
+
+    express: Express
+    order: UsualOrder
+    key: Key
+    turn: object
+    ttl_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """An attempt the ledger refused."""
+
+    key: Key
+    name: str
+    """Of its decision."""
+    reservation_id: str
+    refused: Refusal
+    is_conflict: bool
+    """Whether another order was faster, so that it may be planned again."""
+
+
+class _Takes(NamedTuple):
+    """What holds a plan: rows of the command, and capacities the ledger does not have yet."""
+
+    rows: list[LineRow]
+    defaults: Columns
+
+
+class ExpressPromises:
+    """Promises usual orders."""
+
+    def __init__(
+        self,
+        view: LedgerView,
+        routing: RoutingService,
+        metrics: RoutingMetrics,
+        keeper: DecisionKeeper,
+    ) -> None:
+        self._view = view
+        self._routing = routing
+        self._metrics = metrics
+        self._keeper = keeper
+        self._texts: tuple[Network, bytes, int] | None = None
+
+    def read(self, raw: bytes, call: Call) -> Ready | None:
+        """A request that can be promised here; None: the plain way must read it."""
+        express = self._routing.express()
+        if express is None or not express.desk.is_without_exclusions:
+            return None
+        order = express.desk.read(raw, is_promise=True)
+        if order is None:
+            return None
+        ttl_ms = _ttl_ms(order.ttl)
+        if ttl_ms is None:
+            return None
+        request = request_key(call.caller.text, order.request_id)
+        turn: object = order.reservation_id.decode() or (request if order.request_id else object())
+        return Ready(express, order, Key(request, wide_key_of(raw)), turn, ttl_ms)
+
+    async def promise(self, ready: Ready, call: Call) -> bytes | Tried | None:
+        """The reply; or what was tried in vain; or None where nothing was done.
+
+        The caller sees to it that requests of one turn come one after another. Raises NotDone.
+        """
+        gateway, keeper, key = self._view.gateway, self._keeper, ready.key
+        state = gateway.state
+        keeper.refresh()
+        if keeper.log.has_request(key.request):
+            return None
+        express, order = ready.express, ready.order
+        now_ms = gateway.now_ms()
+        shown = express.plan(order, state, now_ms)
+        if shown is None:
+            return None
+        self._metrics.solved(*express.summary(shown))
+        caller = call.caller.text
+        holds = express.writer.holds(shown)
+        takes = _takes(express, shown, holds, caller)
+        if takes is None:
+            return None
+        reservation_id = order.reservation_id or made_id(now_ms).encode()
+        attempt_id = order.request_id + b"\0attempt0" if order.request_id else b""
+        command = _create(takes.rows, ready, caller, attempt_id, reservation_id)
+        writer = express.writer
+        head = b"".join(
+            (
+                piece(_ONE, writer.plan(shown, holds)),
+                writer.currency,
+                piece(_THREE, writer.report(shown)),
+            )
+        )
+        tail = writer.rule_outcomes + writer.hold_for_review
+        asked = order.order
+        if not order.reservation_id:
+            asked = text(_ONE, reservation_id) + asked
+        decision = Decision(
+            key=key,
+            time_ms=now_ms,
+            attempt=0,
+            revision=shown.revision,
+            strategy=Strategy.EXACT.value,
+            work_budget=solver.work_budget,
+            order=asked,
+            reply=head + tail,
+            refusal=b"",
+            command=command.to_bytes(),
+            problem=self._problem(express),
+        )
+        name = keeper.log.next_name(reservation_id.decode())
+        columns = takes.defaults
+        keeper.add_shared(columns, state, express.desk.tariff, express.desk.network, caller)
+        gone = keeper.put(columns, name, decision, caller)
+        answer = await gateway.submit(
+            CommandBatch.join([columns.batch(), command]),
+            remaining_s=call.remaining_s(),
+            priority=RESERVE,
+        )
+        keeper.note(name, decision, gone)
+        outcome = answer.rows[-1]
+        code = int(outcome["code"])
+        if code != outcomes.OK:
+            if code in CONFLICTS:
+                self._metrics.conflict(CONFLICTS[code])
+            lines, capacities = _as_messages(order, holds)
+            refused = refusals.of_outcome(
+                outcome,
+                answer.details,
+                lines=request_lines(lines, capacities),
+                shortages=shortages.refused(lines, capacities, answer.details),
+                reservation_id=reservation_id.decode(),
+            )
+            return Tried(key, name, reservation_id.decode(), refused, code in CONFLICTS)
+        self._metrics.promised(len(holds), shown.head[pricing.COST])
+        row = outcome.tolist()
+        made = _reservation(row, order, holds, reservation_id)
+        return b"".join((head, piece(_FOUR, made), tail, number(_N8, row[_ROW["revision"]])))
+
+    def _problem(self, express: Express) -> bytes:
+        """The problem at the desk, to be kept."""
+        desk = express.desk
+        if self._texts is None or self._texts[0] is not desk.network:
+            kept = self._keeper.text(desk.tariff, desk.network)
+            self._texts = (desk.network, kept, desk.network.collect + 1)
+        _, kept, services = self._texts
+        shape = (desk.nodes, desk.lines, services)
+        return pack_problem(desk.p, desk.chosen, self._keeper.room, shape=shape, text=kept)
+
+
+def _takes(express: Express, shown: Shown, holds: Sequence[Hold], caller: bytes) -> _Takes | None:
+    """None where a reservation can not have that many lines."""
+    desk, keys = express.desk, shown.keys
+    rows: list[LineRow] = []
+    for hold, told in zip(holds, shown.told, strict=True):
+        node_key = desk.node_keys[told[kernels.NUMBER]]
+        for line in hold.lines:
+            rows.append(
+                (
+                    *(keys[line], node_key, 0, 0, hold.units[line], len(rows)),
+                    *(commands.AT_NODE, commands.ON_HAND, 0, 0),
+                )
+            )
+    if len(rows) > limits.lines_per_reservation_max:
+        return None
+    defaults = Columns()
+    network = desk.network
+    for hold, row, told in zip(holds, shown.shipments, shown.told, strict=True):
+        node = told[kernels.NUMBER]
+        node_name = network.node_names[node]
+        if hold.pick_date:
+            if not told[kernels.PICK_KNOWN]:
+                units = int(network.pick_default[node])
+                kind = commands.NODE_CAPACITY
+                set_capacity(defaults, kind, hold.pick_date, node_name, units, caller)
+            rows.append(
+                _capacity(
+                    commands.NODE_CAPACITY,
+                    hold.pick_date,
+                    desk.node_keys[node],
+                    sum(hold.units),
+                    len(rows),
+                )
+            )
+        if hold.slot:
+            if not told[kernels.SLOT_KNOWN]:
+                units = int(network.slot_default[node, row[pricing.CARRIED_BY]])
+                kind = commands.CARRIER_SLOT
+                set_capacity(defaults, kind, hold.slot, node_name, units, caller)
+            rows.append(
+                _capacity(commands.CARRIER_SLOT, hold.slot, desk.node_keys[node], 1, len(rows))
+            )
+    return _Takes(rows, defaults)
+
+
+def _capacity(kind: int, name: str, node_key: int, units: int, place: int) -> LineRow:
+    return name_key(name.encode()), node_key, 0, 0, units, place, kind, 0, 0, 0
+
+
+def _create(
+    rows: list[LineRow], ready: Ready, caller: bytes, attempt_id: bytes, reservation_id: bytes
+) -> CommandBatch:
+    """The command that holds."""
+    columns = Columns()
+    columns.add(
+        commands.CREATE,
+        caller=caller,
+        request_id=attempt_id,
+        reservation_id=reservation_id,
+        owner=ready.order.owner,
+        channel=ready.order.channel,
+        fill_policy=commands.ALL_OR_NONE,
+        ttl_ms=ready.ttl_ms,
+        lines=rows,
+    )
+    return columns.batch()
+
+
+def _reservation(
+    row: Sequence[int], order: UsualOrder, holds: Sequence[Hold], reservation_id: bytes
+) -> bytes:
+    """The Reservation as made: all of its lines are held, so its takes are those of the plan."""
+    parts = [text(_ONE, reservation_id), _HELD, text(_THREE, order.owner)]
+    parts.append(text(_FOUR, order.channel))
+    for hold in holds:
+        for line in hold.lines:
+            units = number(_N2, hold.units[line])
+            take = piece(_THREE, text(_ONE, hold.node) + units)
+            parts.append(piece(_FIVE, text(_ONE, order.skus[line]) + units + take))
+    parts.append(moment(_CREATED, row[_ROW["create_ms"]]))
+    parts.append(moment(_EXPIRES, row[_ROW["expire_ms"]]))
+    parts.append(number(_N8, row[_ROW["etag"]]))
+    for hold in holds:
+        if hold.pick_date:
+            day = text(_ONE, hold.node) + text(_TWO, hold.pick_date.encode())
+            parts.append(piece(_CAPACITY, piece(_ONE, day) + number(_N3, sum(hold.units))))
+        if hold.slot:
+            slot = text(_ONE, hold.slot.encode()) + text(_TWO, hold.node)
+            parts.append(piece(_CAPACITY, piece(_TWO, slot) + number(_N3, 1)))
+    parts.append(moment(_UPDATED, row[_ROW["update_ms"]]))
+    return b"".join(parts)
+
+
+def _as_messages(
+    order: UsualOrder, holds: Sequence[Hold]
+) -> tuple[list[reservations.ReservationLineRequest], list[reservations.CapacityTakeRequest]]:
+    """Lines and capacities as messages, to say what a refusal is about."""
+    lines, capacities = [], []
+    for hold in holds:
+        node = hold.node.decode()
+        for line in hold.lines:
+            sku, units = order.skus[line].decode(), hold.units[line]
+            lines.append(reservations.ReservationLineRequest(sku=sku, node=node, quantity=units))
+        if hold.pick_date:
+            taken = reservations.CapacityTakeRequest(quantity=sum(hold.units))
+            taken.node_capacity.node, taken.node_capacity.date = node, hold.pick_date
+            capacities.append(taken)
+        if hold.slot:
+            taken = reservations.CapacityTakeRequest(quantity=1)
+            taken.carrier_slot.node, taken.carrier_slot.slot = node, hold.slot
+            capacities.append(taken)
+    return lines, capacities
+
+
+@lru_cache(maxsize=256)
+def _ttl_ms(raw: bytes) -> int | None:
+    """How long to hold, from the Duration's bytes; None where the plain way must refuse it."""
+    if not raw:
+        return limits.hold_ttl_ms_default
+    try:
+        ttl = Duration.FromString(raw)
+    except DecodeError:
+        return None
+    check = Checker(0)
+    found = check.milliseconds("ttl", ttl, "hold_ttl_ms_max", low=1)
+    if check.violations or ttl.SerializeToString(deterministic=True) != raw:
+        return None
+    return found
