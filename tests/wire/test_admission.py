@@ -16,6 +16,7 @@ from holdfast.v1 import (
     availability_service_pb2,
     inventory_service_pb2,
     network_service_pb2,
+    queue_service_pb2,
     routing_service_pb2,
 )
 from holdfast.v1 import reservation_service_pb2 as messages
@@ -33,6 +34,7 @@ SERVICES = [
         inventory_service_pb2,
         messages,
         network_service_pb2,
+        queue_service_pb2,
         routing_service_pb2,
     )
     for service in module.DESCRIPTOR.services_by_name.values()
