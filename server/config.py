@@ -237,6 +237,11 @@ class Config:
         ),
         "calls that may wait to be looked at; gRPC ends some from 3/4 of it on, and all beyond",
     )
+    connection_streams_max: int = _setting(
+        64,
+        _whole(1, 10_000, "calls"),
+        "calls and streams at once on one connection; further ones wait at the caller",
+    )
     connection_idle_ms_max: int = _setting(
         900_000,
         _Kind(_zero_or(1_000, 86_400_000), "0 (never), or milliseconds, 1000 to 86400000", (int,)),

@@ -222,6 +222,7 @@ class Server:
             concurrent_calls_max=config.concurrent_calls_max,
             connection=ConnectionLimits(
                 pending_calls_max=config.pending_calls_max,
+                connection_streams_max=config.connection_streams_max,
                 connection_idle_ms_max=config.connection_idle_ms_max,
                 connection_age_ms_max=config.connection_age_ms_max,
             ),

@@ -50,9 +50,16 @@ def configure(*, form: str, level: str, stream: TextIO | None = None) -> None:
             ],
         )
     )
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_is_news)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(severity, logging.WARNING))
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Not that a caller was gone before its answer: gRPC tells it with a traceback, which anybody
+    could have written by the thousand."""
+    return not str(record.msg).startswith("ExecuteBatchError raised in core by servicer method")
 
 
 def get(name: str) -> structlog.typing.FilteringBoundLogger:

@@ -19,11 +19,12 @@ from engine import limits
 # A message's own limit, and some room for its frame.
 _RECEIVE_BYTES_MAX = limits.bulk_message_bytes_max + 1024
 _METADATA_BYTES_MAX = 16 * 1024
-_STREAMS_PER_CONNECTION_MAX = 1024
 _PING_MS_MIN = 10_000
 _PING_STRIKES_MAX = 2
 _KEEPALIVE_MS = 30_000
 _KEEPALIVE_TIMEOUT_MS = 10_000
+# Who has not said hello by then is hung up on; the core's own is two minutes.
+_HANDSHAKE_MS_MAX = 10_000
 # Between the first call the core sheds and the point where it sheds all of them.
 _SOFT_SHARE = 0.75
 
@@ -33,6 +34,9 @@ class ConnectionLimits:
     """What an operator may choose of it. Times in milliseconds; 0: no such limit."""
 
     pending_calls_max: int = 192
+    connection_streams_max: int = 64
+    """A third of `pending_calls_max`: one or two connections that open streams and reset them can
+    not fill what waits for everybody."""
     connection_idle_ms_max: int = 900_000
     connection_age_ms_max: int = 3_600_000
 
@@ -43,7 +47,8 @@ def channel_options(chosen: ConnectionLimits) -> Sequence[tuple[str, Any]]:
         ("grpc.max_receive_message_length", _RECEIVE_BYTES_MAX),
         ("grpc.max_send_message_length", -1),  # replies are bounded by their requests
         ("grpc.max_metadata_size", _METADATA_BYTES_MAX),
-        ("grpc.max_concurrent_streams", _STREAMS_PER_CONNECTION_MAX),
+        ("grpc.max_concurrent_streams", chosen.connection_streams_max),
+        ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS_MAX),
         # Without this a second server on the same port would silently take half the connections.
         ("grpc.so_reuseport", 0),
         ("grpc.keepalive_time_ms", _KEEPALIVE_MS),

@@ -19,6 +19,7 @@ from google.protobuf.message import Message
 import holdfast
 from holdfast.retry import RetryPolicy
 from holdfast.v1 import reservation_service_pb2 as messages
+from loadtests.light import frames
 from tests.wire.conftest import Wire, create
 
 pytestmark = pytest.mark.wire
@@ -33,7 +34,8 @@ ASKED_FOR = 1
 
 
 async def started(tmp_path: Path, **settings: int) -> Wire:
-    wire = Wire(tmp_path / "data", **settings)
+    # The storms come over one connection.
+    wire = Wire(tmp_path / "data", **{"connection_streams_max": 1_000, **settings})
     await wire.start()
     await wire.nodes("berlin")
     await wire.items("pear")
@@ -186,3 +188,23 @@ def test_create_is_the_call_these_tests_make():
     assert messages.DESCRIPTOR.services_by_name["ReservationService"].methods_by_name[
         METHOD.rpartition("/")[2]
     ]
+
+
+async def test_a_connection_is_told_how_many_streams_it_may_have(wire: Wire):
+    """By the protocol itself: what the core then holds back costs the server nothing."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", wire.server.port)
+    writer.write(frames.PREFACE + frames.settings({}))
+    cutter, told = frames.Reader(), {}
+    while not told:
+        for kind, flags, _, payload in cutter.feed(await reader.read(65_536)):
+            if kind == frames.SETTINGS and not flags & frames.ACK:
+                told = frames.read_settings(payload)
+    writer.close()
+    assert told[frames.MAX_CONCURRENT_STREAMS] == 64
+
+
+async def test_more_calls_than_streams_wait_at_their_caller(tmp_path: Path):
+    wire = await started(tmp_path, connection_streams_max=2)
+    held = await asyncio.gather(*(wire.hold(("pear", "berlin", 1)) for _ in range(20)))
+    assert len({each.reservation_id for each in held}) == 20
+    await wire.stop()

@@ -77,3 +77,14 @@ def test_text_lines_are_key_value(stream: io.StringIO):
     (line,) = stream.getvalue().splitlines()
     assert 'level=warning event="look here"' in line
     assert 'path="a b"' in line
+
+
+def test_a_caller_that_is_gone_writes_no_traceback(stream: io.StringIO):
+    """gRPC's own words for it, as grpcio 1.85 says them; its other errors are told."""
+    logs.configure(form="json", level="info", stream=stream)
+    log = logging.getLogger("grpc._cython.cygrpc")
+    log.error("ExecuteBatchError raised in core by servicer method [%s]", "/a/B", exc_info=True)
+    log.error("Unexpected [%s] raised by servicer method [%s]", "ValueError", "/a/B")
+    assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == [
+        "Unexpected [ValueError] raised by servicer method [/a/B]"
+    ]
