@@ -384,6 +384,20 @@ ROWS: list[tuple[str, list[Panel]]] = [
                 ],
             ),
             Panel(
+                "Orders planned with prices a second, and how much dearer",
+                [
+                    (
+                        _rate("holdfast_routing_priced_orders_total", "changed"),
+                        "changed: {{changed}}",
+                    ),
+                    (
+                        _rate("holdfast_routing_priced_dearer_minor_units_total", "instance"),
+                        "minor units",
+                    ),
+                ],
+                help="What keeping stock for later orders costs now",
+            ),
+            Panel(
                 "Decisions kept, and findings in the network",
                 [
                     (f"sum(holdfast_routing_decisions_kept{_I})", "decisions"),

@@ -29,12 +29,16 @@ skus = 20
 carrier_services = 2
 [[journey]]
 name = "all steps"
-steps = ["browse", "plan", "promise", "hold", "track", "extend", "think:0.05", "confirm"]
-share = 0.5
+steps = ["browse", "hold", "track", "extend", "think:0.05", "confirm"]
+share = 0.4
+[[journey]]
+name = "is promised"
+steps = ["plan", "promise"]
+share = 0.3
 [[journey]]
 name = "leaves"
 steps = ["hold", "cancel"]
-share = 0.5
+share = 0.3
 """
 IMPOSSIBLE = """
 [[bar]]
