@@ -33,7 +33,6 @@ from server.routing.catalog import Catalog
 from server.routing.decision_log import DecisionLog
 from server.routing.metrics import RoutingMetrics
 from server.routing.prices import OpportunityPrices, PriceSettings
-from server.routing.wave_metrics import WaveMetrics
 from server.transport.admission import CLASS_OF, Admission
 from server.transport.calls import Methods
 from server.transport.channel_nodes import ChannelNodes
@@ -58,6 +57,7 @@ from server.transport.services.routing import RoutingService
 from server.transport.services.watch import WatchService
 from server.transport.services.waves import WaveService
 from server.transport.sold_out import SoldOut
+from server.transport.wave_metrics import WaveMetrics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

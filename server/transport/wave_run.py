@@ -15,6 +15,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import date
 
+import numpy as np
 from google.protobuf.message import Message
 
 from engine import reads
@@ -35,7 +36,6 @@ from server.routing.network import UNLIMITED, Network
 from server.routing.orders import Held
 from server.routing.version import solver_version
 from server.routing.wave_draft import Taken, TooManyPositions, WaveDraft, takes_of, together
-from server.routing.wave_metrics import WaveMetrics
 from server.routing.wave_moves import Key, Move, amounts_of, rounds_of
 from server.transport import render_plans
 from server.transport.calls import Call, refusal_of
@@ -46,6 +46,7 @@ from server.transport.ledger_view import LedgerView
 from server.transport.services.promises import Planned, PromiseService
 from server.transport.services.routing import RoutingService
 from server.transport.validation import Checker
+from server.transport.wave_metrics import WaveMetrics
 from server.transport.wave_orders import Entry, Kind, Wanted, add_promised
 
 _ASSEMBLED_IN_A_ROW = 4
@@ -357,8 +358,8 @@ class WaveRun:
             scope, text = SCOPE_SLOT, name
             service = network.service_number.get(name.rpartition("@")[0])
             default = UNLIMITED if service is None else int(network.slot_default[number, service])
-        position = position_key(key_of(text.encode()), key_of(node.encode()), scope)
-        row = int(find_position(state.tables, position))
+        names = np.uint64(key_of(text.encode())), np.uint64(key_of(node.encode()))
+        row = int(find_position(state.tables, np.uint64(position_key(*names, scope))))
         return max(0, reads.available(state, row)) if row >= 0 else default
 
     async def _move(self, entry: Entry) -> None:

@@ -1,4 +1,4 @@
-"""PlanOrders on the wire: what a wave costs, who gets the last unit, what is refused, what is held."""
+"""PlanOrders on the wire: what a wave costs, who gets the last unit, what is refused and held."""
 
 from __future__ import annotations
 
@@ -140,9 +140,7 @@ async def test_impossible_orders_have_their_reason_and_the_rest_is_routed(built:
     assert (none.metadata["requested"], none.metadata["available"]) == ("16", "15")
     assert planned.error(2).metadata["field"] == "orders[2].lines[0].sku"
     assert planned.error(3).metadata["field"] == "orders[3].lines[0].quantity"
-    assert planned.error(4).fields == {
-        "orders[4].reservation_id": "'good' is orders[1]'s already"
-    }
+    assert planned.error(4).fields == {"orders[4].reservation_id": "'good' is orders[1]'s already"}
     summary = planned.summary
     assert (summary.orders, summary.orders_planned, summary.shipments) == (6, 1, 1)
 
@@ -244,9 +242,7 @@ async def test_a_wave_is_held_as_promises_are_and_repeats_itself(built: Wire):
 async def test_a_held_plan_of_a_wave_is_explained_and_replayed(built: Wire):
     await wave(built, orders_of(3, ("mug", 2)), settings(hold=True))
     for at in range(3):
-        told = await built.routing.ExplainPlan(
-            routing.ExplainPlanRequest(reservation_id=f"o{at}")
-        )
+        told = await built.routing.ExplainPlan(routing.ExplainPlanRequest(reservation_id=f"o{at}"))
         assert told.replayed
         assert told.report.status == routing.PLAN_STATUS_WAVE
         assert any(node.chosen for node in told.nodes)

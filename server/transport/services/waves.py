@@ -13,12 +13,12 @@ from collections.abc import AsyncIterator
 from server.admission.brownout import Brownout
 from server.application.gateway import NotDone
 from server.application.solver_pool import SolverPool
-from server.routing.wave_metrics import WaveMetrics
 from server.transport.calls import Call, Methods
 from server.transport.inbox import Inbox
 from server.transport.ledger_view import LedgerView
 from server.transport.services.promises import PromiseService
 from server.transport.services.routing import RoutingService
+from server.transport.wave_metrics import WaveMetrics
 from server.transport.wave_orders import received
 from server.transport.wave_run import WaveRun
 
