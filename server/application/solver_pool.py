@@ -156,6 +156,7 @@ class SolverPool:
         self._solvers: set[_Solver] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiting = 0
+        self._under_way = 0
         self._were_started = False
 
     @property
@@ -246,9 +247,33 @@ class SolverPool:
             return await self._by_kernels(wave)
         if self._starter is None:
             return await self._by_kernels(wave)
-        if self._waiting >= self.limits.waiting_max:
+        waiting = self._under_way - self.limits.solvers
+        if waiting >= self.limits.waiting_max:
             self.counts.refused += 1
-            raise PoolFullError(f"{self._waiting} waves wait, as many as waiting_max allows")
+            raise PoolFullError(f"{waiting} waves wait, as many as waiting_max allows")
+        self._under_way += 1
+        try:
+            return await self._by_solver(
+                wave,
+                budget_s=budget_s,
+                seed=seed,
+                gap_enough=gap_enough,
+                work_s=work_s,
+                progress=progress,
+            )
+        finally:
+            self._under_way -= 1
+
+    async def _by_solver(
+        self,
+        wave: Wave,
+        *,
+        budget_s: float,
+        seed: int,
+        gap_enough: float,
+        work_s: float,
+        progress: Callable[[Told], None] | None,
+    ) -> Solved:
         loop = asyncio.get_running_loop()
         kept_back_s = min(
             _KEPT_BACK_MOST * budget_s, len(wave.orders) * _KEPT_BACK_S_PER_ORDER + 0.05

@@ -94,6 +94,10 @@ async def test_confirmed_orders_swap_where_that_saves_a_shipment(built: Wire):
     await promised(built, "a", ("mug", 1))
     await promised(built, "b", ("rug", 1), ("mug", 1))
     assert await nodes_of(built, "b") == {"rug": {"newark": 1}, "mug": {"chicago": 1}}
+    # Both mugs are taken, and each order waits for the other's.
+    ring = await wave(built, asked=settings(hold=True), reservation_ids=["a", "b"])
+    assert (ring.summary.orders_moved, ring.summary.conflicts) == (0, 0)
+    await built.stock("mug", "chicago", 2)
     dear = settings(saving_min_minor_units=551)
     kept = await wave(built, asked=dear, reservation_ids=["a", "b"])
     assert [one.kept for one in kept.results] == [True, True]
@@ -103,10 +107,6 @@ async def test_confirmed_orders_swap_where_that_saves_a_shipment(built: Wire):
     assert [one.previous_cost_minor_units for one in proposed.results] == [660, 1820]
     assert [one.plan.cost_minor_units for one in proposed.results] == [960, 970]
     assert await nodes_of(built, "a") == {"mug": {"newark": 1}}
-    # Both mugs are taken and each order waits for the other's: it takes a free one to begin with.
-    stuck = await wave(built, asked=settings(hold=True), reservation_ids=["a", "b"])
-    assert (stuck.summary.orders_moved, stuck.summary.conflicts) == (0, 0)
-    await built.stock("mug", "chicago", 2)
     told = await wave(built, asked=settings(hold=True), reservation_ids=["a", "b"])
     assert (told.summary.orders_moved, told.summary.shipments_saved) == (2, 1)
     assert (told.summary.saving_minor_units, told.summary.cost_minor_units) == (550, 1930)
