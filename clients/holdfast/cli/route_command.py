@@ -25,7 +25,6 @@ from holdfast.values.routing import (
     SolverReport,
 )
 
-
 _WAVE = "Waves"
 
 
@@ -69,7 +68,9 @@ def route(
     reservation: Annotated[
         str, typer.Option(metavar="ID", help="Explain this promise instead of an order.")
     ] = "",
-    hold: Annotated[bool, typer.Option("--promise", "--hold", help="Hold what is planned.")] = False,
+    hold: Annotated[
+        bool, typer.Option("--promise", "--hold", help="Hold what is planned.")
+    ] = False,
     owner: Annotated[str, typer.Option(help="Whom a promise is for.")] = "",
     ttl: Annotated[float | None, typer.Option(metavar="SECONDS", help="How long to hold.")] = None,
     reservation_id: Annotated[str, typer.Option("--id", help="Its name; default: made.")] = "",
@@ -78,7 +79,9 @@ def route(
     ] = None,
     budget: Annotated[
         float,
-        typer.Option(min=0.001, metavar="SECONDS", help="Time for planning.", rich_help_panel=_WAVE),
+        typer.Option(
+            min=0.001, metavar="SECONDS", help="Time for planning.", rich_help_panel=_WAVE
+        ),
     ] = BUDGET_S_DEFAULT,
     work: Annotated[
         float | None,

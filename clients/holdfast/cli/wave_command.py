@@ -1,4 +1,4 @@
-"""``holdfast route orders.csv``: a wave of orders, planned together; and waves of promised orders."""
+"""``holdfast route orders.csv``: orders planned together; and promised orders planned anew."""
 
 from __future__ import annotations
 
@@ -106,8 +106,8 @@ def route_wave(session: Session, file: str, wish: WaveWish) -> None:
         )
     else:
         _show(session, planned, wish)
-        for problem in problems[:PROBLEMS_SHOWN]:
-            complain(str(problem))
+        for one in problems[:PROBLEMS_SHOWN]:
+            complain(str(one))
         if len(problems) > PROBLEMS_SHOWN:
             complain(f"and {len(problems) - PROBLEMS_SHOWN:,} more; --json tells all of them")
     if problems:

@@ -1,7 +1,7 @@
 """A file of orders to be routed: one row a line, the rows of an order told by its name.
 
 What is said of an order as a whole may stand in its first row alone, or in all of them, but not
-differently. An order with a bad row is left out as a whole: shipped in part it would be another one.
+differently. An order with a bad row is left out as a whole: a part of it would be another order.
 """
 
 from __future__ import annotations
@@ -148,8 +148,8 @@ def _add_row(found: OrderFile, draft: _Draft, number: int, row: dict[str, Any]) 
             return
     for name in (*_OF_PLACE, *_OF_ORDER):
         if name in read and draft.values.setdefault(name, read[name]) != read[name]:
-            problem = FieldProblem(f"is another one than in row {draft.row} of the same order")
-            _refuse(found, number, name, row[name], problem)
+            other = FieldProblem(f"is another one than in row {draft.row} of the same order")
+            _refuse(found, number, name, row[name], other)
             draft.is_bad = True
             return
     draft.lines.append(
