@@ -45,9 +45,9 @@ def _centroids() -> dict[str, Location]:
     found: dict[str, Location] = {}
     every: list[dict[str, Any]] = zipcodes.list_all()
     for one in every:
-        found.setdefault(
-            one["zip_code"], Location(float(one["lat"]), float(one["long"]), one["timezone"])
-        )
+        north, east = float(one["lat"]), float(one["long"])
+        if north or east:  # some have no centroid, and say zero for it
+            found.setdefault(one["zip_code"], Location(north, east, one["timezone"]))
     return found
 
 

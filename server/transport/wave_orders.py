@@ -54,7 +54,6 @@ class Entry:
     refused: Refusal | None = None
     assembly: Assembly | None = None
     plan: Plan | None = None
-    cost_alone: int = 0
     place: int = -1
     """In the wave; -1: it is not in it."""
     is_later: bool = False

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import date
+from typing import Any
 
 import numpy as np
 from google.protobuf.message import Message
@@ -26,7 +27,7 @@ from engine.routing.waves.answer import WaveAnswer, plan_of_column
 from engine.routing.waves.pool import NONE
 from holdfast.v1 import routing_service_pb2 as messages
 from server.admission.brownout import Brownout
-from server.application.gateway import NotDone
+from server.application.gateway import NotDone, Why
 from server.application.solver_pool import PoolFullError, SolverPool, Source, Told
 from server.application.solver_pool import Solved as WaveSolved
 from server.routing import limits
@@ -56,6 +57,8 @@ _PPM = 1_000_000
 _OF_CALLER = 0.9
 """Part of the time a caller still waits that planning may take."""
 _LEAST_S = 0.001
+_PATIENCE_S = 30.0
+"""How long an order's hold is tried again while the ledger takes nothing more."""
 _STATUSES = {
     Status.OPTIMAL: messages.PLAN_STATUS_OPTIMAL,
     Status.FEASIBLE: messages.PLAN_STATUS_FEASIBLE,
@@ -170,12 +173,11 @@ class WaveRun:
                 return
         try:
             entry.assembly = self._posed(entry, network, self._free)
-            entry.plan = self._alone(entry, entry.assembly)
+            cost = self._cost_alone(entry, entry.assembly)
         except Refused as refused:
             entry.refuse(refused.refusal)
         else:
-            entry.cost_alone = entry.plan.cost
-            entry.place = draft.add(entry.assembly, entry.plan.cost)
+            entry.place = draft.add(entry.assembly, cost)
 
     def _posed(
         self, entry: Entry, network: Network, held: Held | None, *, everywhere: bool = False
@@ -188,11 +190,11 @@ class WaveRun:
         except NothingToShip as fault:
             raise nothing_to_ship(str(fault)) from None
 
-    def _alone(self, entry: Entry, assembly: Assembly) -> Plan:
-        """An order's best plan whatever the others do. Raises Refused where it has none."""
+    def _cost_alone(self, entry: Entry, assembly: Assembly) -> int:
+        """Of an order's best plan whatever the others do. Raises Refused where it has none."""
         solved = self._routing.planner.solve(assembly)
         if solved.answer.costs:
-            return solved.answer.plans[0]
+            return solved.answer.cost
         network = assembly.network
         if len(assembly.nodes) < len(network.node_names):
             everywhere = self._posed(entry, network, self._free, everywhere=True)
@@ -395,7 +397,7 @@ class WaveRun:
             report = render_plans.report_of_wave(entry.assembly.network, self._asked.seed)
             planned = Planned(entry.assembly, entry.plan, report, BY_WAVE, entry.etag)
         try:
-            reply: messages.PromiseOrderResponse = await hold(planned)  # type: ignore[assignment]
+            reply: Any = await self._patiently(lambda: hold(planned))
         except (Refused, NotDone) as fault:
             if entry.kind is Kind.BETTER:
                 entry.moved = False  # others were faster: it stays as it is
@@ -414,6 +416,19 @@ class WaveRun:
         result.held = True
         self._summary.conflicts += reply.replans
         self._progress.orders_planned += 1
+
+    async def _patiently(self, hold: Callable[[], Awaitable[Message]]) -> Message:
+        """Like everybody the wave is asked to come back when the ledger is behind: it does, for as
+        long as a caller may wait."""
+        until_s = self._loop.time() + _PATIENCE_S
+        while True:
+            try:
+                return await hold()
+            except NotDone as fault:
+                wait_s = fault.retry_ms / 1000
+                if fault.why is not Why.OVERLOADED or self._loop.time() + wait_s > until_s:
+                    raise
+            await asyncio.sleep(wait_s)
 
     def _request_id(self, number: int) -> bytes:
         """Of one order's hold; as repeatable as the wave."""

@@ -49,7 +49,9 @@ def _centroids() -> dict[str, Point]:
     except ImportError:
         return {}
     every: list[dict[str, Any]] = zipcodes.list_all()
-    return {one["zip_code"]: (float(one["lat"]), float(one["long"])) for one in every}
+    found = {one["zip_code"]: (float(one["lat"]), float(one["long"])) for one in every}
+    # Some have no centroid, and say zero for it.
+    return {code: at for code, at in found.items() if any(at)}
 
 
 @dataclass(slots=True)
@@ -189,8 +191,10 @@ def _lanes(told: WaveMap, projection: _Projection) -> str:
 
 def _dots(style: str, places: Sequence[Point], projection: _Projection) -> str:
     counts = Counter(projection.xy(at) for at in places)
+    least = 2.4 if len(counts) < 600 else 1.7
     return "".join(
-        f'<circle class="order {style}" cx="{x:g}" cy="{y:g}" r="{2.2 + math.sqrt(many - 1):.1f}"/>'
+        f'<circle class="order {style}" cx="{x:g}" cy="{y:g}" '
+        f'r="{least + math.sqrt(many - 1):.1f}"/>'
         for (x, y), many in sorted(counts.items())
     )
 
