@@ -46,7 +46,7 @@ from server.application.solver_messages import (
 
 _STARTER: Final = Path(__file__).with_name("solver_starter.py")
 _COMMAND: Final = (sys.executable, "-m", "server.application.solver_process")
-_ORDERS_PER_SLICE: Final = 8
+_ORDERS_PER_SLICE: Final = 4
 _KEPT_BACK_S_PER_ORDER: Final = 0.0004
 """What routing an order in this process takes, with room to spare."""
 _KEPT_BACK_MOST: Final = 0.5

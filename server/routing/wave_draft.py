@@ -27,7 +27,7 @@ from server.routing.orders import Held
 
 Integers = NDArray[np.int64]
 
-_ORDERS_PER_SLICE = 16
+_ORDERS_PER_SLICE = 8
 _LEFT_TIMES = 10
 """Leaving an order costs so many times what it and an average one cost alone."""
 _NEVER = np.int64(1) << 40

@@ -26,7 +26,7 @@ from server.transport.malformed import read
 from server.transport.services.promises import PromiseService, exclude
 from server.transport.validation import Checker
 
-_LOOKED_AT_IN_A_ROW = 16
+_LOOKED_AT_IN_A_ROW = 8
 """Promised orders, before other calls get a turn."""
 
 

@@ -50,9 +50,9 @@ from server.transport.validation import Checker
 from server.transport.wave_metrics import WaveMetrics
 from server.transport.wave_orders import Entry, Kind, Wanted, add_promised
 
-_ASSEMBLED_IN_A_ROW = 4
-_PRICED_IN_A_ROW = 8
-_HELD_AT_ONCE = 6
+_ASSEMBLED_IN_A_ROW = 1
+_PRICED_IN_A_ROW = 4
+_HELD_AT_ONCE = 4
 _PPM = 1_000_000
 _OF_CALLER = 0.9
 """Part of the time a caller still waits that planning may take."""
