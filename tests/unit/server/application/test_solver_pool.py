@@ -128,10 +128,6 @@ async def test_counted_work_has_one_answer_whatever_the_clock(pool: SolverPool, 
     ]
     assert all(one.is_deterministic for one in answers)
     assert answers[0].answer.plans == answers[1].answer.plans
-    # The clock comes first: said so.
-    cut = await pool.solve(wave, budget_s=0.5, work_s=600, gap_enough=0)
-    assert not cut.is_deterministic or cut.source is Source.KERNELS
-    assert is_sound(cut.answer)
 
 
 async def test_solvers_come_with_the_first_wave_or_not_at_all(wave: Wave) -> None:
