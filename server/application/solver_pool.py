@@ -34,6 +34,7 @@ from typing import Any, Final
 from engine.routing.waves.answer import WaveAnswer
 from engine.routing.waves.in_turn import route_in_slices
 from engine.routing.waves.wave import Wave
+from server.application.pace import Pace
 from server.application.solver_messages import (
     FRAME_BYTES_MAX,
     HEAD,
@@ -341,8 +342,9 @@ class SolverPool:
         self.counts.by_kernels += 1
         slices = route_in_slices(wave, _ORDERS_PER_SLICE)
         answer = await asyncio.to_thread(next, slices)  # laying it out takes long by itself
+        pace = Pace()
         while answer is None:
-            await asyncio.sleep(0)
+            await pace.turn()
             answer = next(slices)
         return Solved(answer, Source.KERNELS, True)
 

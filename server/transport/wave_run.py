@@ -28,6 +28,7 @@ from engine.routing.waves.pool import NONE
 from holdfast.v1 import routing_service_pb2 as messages
 from server.admission.brownout import Brownout
 from server.application.gateway import NotDone, Why
+from server.application.pace import Pace
 from server.application.solver_pool import PoolFullError, SolverPool, Source, Told
 from server.application.solver_pool import Solved as WaveSolved
 from server.routing import limits
@@ -94,6 +95,8 @@ class WaveRun:
         self._pool = pool
         self._brownout = brownout
         self._metrics = metrics
+        self._is_browned_out = brownout.greedy_routing
+        self._pace = Pace()
         self._loop = asyncio.get_running_loop()
         self._began_s = self._loop.time()
         budget_s = self._asked.budget_ms / 1000
@@ -163,7 +166,7 @@ class WaveRun:
             if draft.cells > limits.wave_cells_max:
                 raise _too_large("wave_cells_max", draft.cells, limits.wave_cells_max)
             if number % _ASSEMBLED_IN_A_ROW == 0:
-                await asyncio.sleep(0)
+                await self._pace.turn()
         return draft
 
     def _assemble(self, entry: Entry, number: int, network: Network, draft: WaveDraft) -> None:
@@ -205,14 +208,13 @@ class WaveRun:
         """The wave's answer; where from is said. Raises Refused, and NotDone when too many wait."""
         try:
             for parts in draft.lay_out(self._view.state):  # noqa: B007 - the last one counts
-                await asyncio.sleep(0)
+                await self._pace.turn()
         except TooManyPositions as fault:
             most = fault.args[1]
             raise _too_large("positions_per_wave_max", fault.args[0], most) from None
         assert parts is not None
         wave = await asyncio.to_thread(parts.wave)
-        is_browned_out = self._brownout.greedy_routing
-        if is_browned_out:
+        if self._is_browned_out:
             self._brownout.degraded_answers += 1
         self._progress.phase = "in turn"
         began_s = self._loop.time()
@@ -223,7 +225,7 @@ class WaveRun:
                 seed=self._asked.seed,
                 gap_enough=self._asked.gap_enough,
                 work_s=self._asked.work_ms / 1000,
-                is_browned_out=is_browned_out,
+                is_browned_out=self._is_browned_out,
                 progress=self._note_progress,
             )
         except PoolFullError as fault:
@@ -271,7 +273,7 @@ class WaveRun:
                 None if column == NONE else plan_of_column(answer.wave, answer.columns, column)
             )
             if number % _PRICED_IN_A_ROW == 0:
-                await asyncio.sleep(0)
+                await self._pace.turn()
 
     async def _plan_the_rest(self, network: Network) -> None:
         """What the wave leaves, one after another beside it, on later days too."""
@@ -283,9 +285,9 @@ class WaveRun:
             if entry.plan is not None and entry.assembly is not None:
                 taken.add(entry.assembly, entry.plan)
             if number % _PRICED_IN_A_ROW == 0:
-                await asyncio.sleep(0)
+                await self._pace.turn()
         for entry in rest:
-            await asyncio.sleep(0)
+            await self._pace.turn()
             skus = [line.sku for line in entry.order.lines]
             try:
                 beside = self._posed(entry, network, taken.beside(skus, self._free))
@@ -312,21 +314,21 @@ class WaveRun:
             for entry in entries:
                 entry.moved = True
             if self._asked.hold:
-                await _a_few_at_once(entries, self._move)
+                await _a_few_at_once(entries, self._move, self._pace)
         for entry in self._entries:
             if entry.kind is not Kind.NEW and not entry.moved and entry.refused is None:
                 entry.plan = None
                 entry.result.kept = True
         if self._asked.hold:
             new = [one for one in self._entries if one.kind is Kind.NEW and one.refused is None]
-            await _a_few_at_once(new, self._hold)
+            await _a_few_at_once(new, self._hold, self._pace)
             self._summary.holding_ms = round((self._loop.time() - began_s) * 1000)
 
     async def _rounds(self) -> list[list[Move]]:
         moves = []
         for number, entry in enumerate(self._entries):
             if number % _PRICED_IN_A_ROW == 0:
-                await asyncio.sleep(0)
+                await self._pace.turn()
             if entry.kind is Kind.NEW or entry.plan is None or entry.assembly is None:
                 continue
             assert entry.held is not None
@@ -451,7 +453,7 @@ class WaveRun:
                 batch = messages.WaveResults()
             self._sum_up(entry, terms)
             if number % _PRICED_IN_A_ROW == 0:
-                await asyncio.sleep(0)
+                await self._pace.turn()
         if batch.results:
             self._send(results=batch)
         for field, units in terms.items():
@@ -491,7 +493,7 @@ class WaveRun:
 
 
 async def _a_few_at_once(
-    entries: Iterable[Entry], work: Callable[[Entry], Awaitable[None]]
+    entries: Iterable[Entry], work: Callable[[Entry], Awaitable[None]], pace: Pace
 ) -> None:
     """`work` on all entries, in their order, some at a time. The first fault ends it."""
     waiting = iter(entries)
@@ -499,6 +501,7 @@ async def _a_few_at_once(
     async def next_ones() -> None:
         for entry in waiting:
             await work(entry)
+            await pace.turn()
 
     async with asyncio.TaskGroup() as group:
         for _ in range(_HELD_AT_ONCE):
