@@ -314,6 +314,29 @@ class Config:
         _whole(60, 31_536_000, "seconds"),
         "how often stock is replenished, for opportunity prices",
     )
+    solvers: int = _setting(
+        1,
+        _whole(0, 256, "processes"),
+        "processes that solve waves (PlanOrders); 0: waves are routed one order after another",
+    )
+    solver_start: str = _setting(
+        "first_wave",
+        _choice("first_wave", "at_start"),
+        "when solvers are started: by the first wave, which may wait for them, or at the start",
+    )
+    solver_memory_bytes_max: int = _setting(
+        4 << 30,
+        _whole(1 << 29, 1 << 40, "bytes"),
+        "address space of one solver; beyond it it ends and is replaced",
+    )
+    solver_waves_max: int = _setting(
+        200, _whole(1, 1_000_000, "waves"), "a solver is replaced after this many waves"
+    )
+    waves_waiting_max: int = _setting(
+        4,
+        _whole(0, 1_000, "waves"),
+        "waves beyond one for each solver; beyond it PlanOrders is answered OVERLOADED",
+    )
     drain_ms_max: int = _setting(
         8_000,
         _whole(0, 600_000, "milliseconds"),

@@ -43,6 +43,7 @@ from server.application.piece_queue import QueueLimits
 from server.application.recovery import RecoveryReport, recover
 from server.application.sequencer import Sequencer, Status
 from server.application.snapshots import SnapshotFailed, SnapshotReport, Snapshots
+from server.application.solver_pool import PoolLimits, SolverPool
 from server.application.watch import WatchHub
 from server.config import Config, split_address
 from server.journal.errors import JournalError
@@ -124,6 +125,15 @@ class Server:
         self._metrics_server: MetricsServer | None = None
         self._launcher = Launcher()
         self._noting = Noting(HoldOrigins())
+        self.solvers = SolverPool(
+            PoolLimits(
+                solvers=config.solvers,
+                at_start=config.solver_start == "at_start",
+                waiting_max=config.waves_waiting_max,
+                jobs_per_solver_max=config.solver_waves_max,
+                memory_bytes_max=config.solver_memory_bytes_max,
+            )
+        )
         self._snapshots: Snapshots | None = None
         self._standing_by: StandingBy | None = None
         self._waiting: asyncio.Task[None] | None = None
@@ -194,6 +204,7 @@ class Server:
             await self._listen()
             await self._launcher.start()  # while this process is small
             await asyncio.to_thread(warm_up)
+            await self.solvers.start()
             if self.config.standby:
                 await self._stand_by()
             else:
@@ -246,6 +257,7 @@ class Server:
                 metrics=self.metrics,
                 admission=self.admission,
                 operator=self,
+                solvers=self.solvers,
             )
         except CannotListen as fault:
             raise CannotStart(f"listen = {fault}") from fault
@@ -519,6 +531,7 @@ class Server:
             _, left = await asyncio.wait(ending, timeout=self._grace_s + _LISTENERS_END_S_MAX)
             if left:
                 _log.error("listeners did not end", left=len(left), of=len(ending))
+        await self.solvers.close()  # no call is under way any more
         await self._close_ledger()
         await self._launcher.close()
         if self._metrics_server is not None:

@@ -71,7 +71,7 @@ class Stock:
         one, (nodes, items) = self.wave.orders[order], self.wave.stock.shape
         for sent in plan.shipments:
             node = int(one.node[sent.node])
-            slot = nodes * items + nodes + node * self.wave.tariff.services + sent.service
+            slot = nodes * items + nodes + node * self.wave.services + sent.service
             taken = {slot: len(sent.parcels), nodes * items + node: sum(sent.units.values())}
             for line, units in sent.units.items():
                 taken[node * items + int(one.item[line])] = units

@@ -71,6 +71,9 @@ from holdfast.values.routing import (
     RoutingLine,
     RoutingOrder,
     RoutingStrategy,
+    WaveOrderResult,
+    WavePlans,
+    WaveProgress,
 )
 
 __all__ = [
@@ -130,6 +133,9 @@ __all__ = [
     "Tls",
     "TransferLine",
     "Unavailable",
+    "WaveOrderResult",
+    "WavePlans",
+    "WaveProgress",
     "WithheldBucket",
     "Withholding",
     "aio",

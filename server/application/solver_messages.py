@@ -70,10 +70,16 @@ def numbers_of(body: bytes) -> dict[str, Any]:
         return {name: archive[name] for name in archive.files}
 
 
-def job_frame(wave: Wave, *, seconds: float, seed: int, gap_enough: float = 0.0) -> bytes:
-    """A wave to be solved within `seconds`."""
+def job_frame(
+    wave: Wave, *, seconds: float, seed: int, gap_enough: float = 0.0, work_s: float = 0.0
+) -> bytes:
+    """A wave to be solved within `seconds`, and with no more counted work than `work_s`; 0: as
+    much as the seconds allow."""
+    tariffs = {id(order.problem.tariff): order.problem.tariff for order in wave.orders}
+    places = {key: place for place, key in enumerate(tariffs)}
     numbers: dict[str, Any] = {
         "ms": int(seconds * 1000),
+        "work_ms": int(work_s * 1000),
         "seed": seed,
         "gap_enough_millionths": int(gap_enough * 1e6),
         "stock": wave.stock,
@@ -84,9 +90,12 @@ def job_frame(wave: Wave, *, seconds: float, seed: int, gap_enough: float = 0.0)
         "node": np.concatenate([order.node for order in wave.orders]),
         "item": np.concatenate([order.item for order in wave.orders]),
         "unrouted_cost": [order.unrouted_cost for order in wave.orders],
+        "tariffs": len(tariffs),
+        "tariff": [places[id(order.problem.tariff)] for order in wave.orders],
     }
-    for name in _TARIFF:
-        numbers[f"tariff_{name}"] = getattr(wave.tariff, name)
+    for place, tariff in enumerate(tariffs.values()):
+        for name in _TARIFF:
+            numbers[f"tariff{place}_{name}"] = getattr(tariff, name)
     for name in _OF_ORDER:
         fields = [getattr(order.problem.arrays, name).ravel() for order in wave.orders]
         numbers[f"order_{name}"] = np.concatenate(fields)
@@ -95,13 +104,22 @@ def job_frame(wave: Wave, *, seconds: float, seed: int, gap_enough: float = 0.0)
 
 def wave_of_job(numbers: Numbers) -> Wave:
     """The wave of a job, whose parts were checked before they were sent."""
-    rates: dict[str, Any] = {name: numbers[f"tariff_{name}"] for name in _TARIFF}
-    tariff = Tariff(**rates)
+    rates: list[dict[str, Any]] = [
+        {name: numbers[f"tariff{place}_{name}"] for name in _TARIFF}
+        for place in range(int(numbers["tariffs"]))
+    ]
+    tariffs = [Tariff(**one) for one in rates]
+    whole = {name: numbers[f"order_{name}"] for name in _OF_ORDER}
+    node, item = numbers["node"], numbers["item"]
+    unrouted_cost = numbers["unrouted_cost"].tolist()
+    tariff_of = numbers["tariff"].tolist()
+    terms = len(whole["terms"]) // len(tariff_of)
     nodes, lines = numbers["node_count"].tolist(), numbers["line_count"].tolist()
     at = dict.fromkeys(_OF_ORDER, 0)
     first_node = first_line = 0
     orders = []
     for place, (node_count, line_count) in enumerate(zip(nodes, lines, strict=True)):
+        tariff = tariffs[tariff_of[place]]
         shapes = {
             name: (line_count,)
             if name in _BY_LINE
@@ -109,24 +127,26 @@ def wave_of_job(numbers: Numbers) -> Wave:
             if name in ("stock", "opportunity_cost")
             else (node_count, tariff.services)
             if name in ("zone", "service_open", "service_cost", "slots", "ready_day")
-            else (len(numbers["order_terms"]) // len(nodes),)
+            else (terms,)
             if name == "terms"
             else (node_count,)
             for name in _OF_ORDER
         }
-        arrays: dict[str, Any] = {name: rates[name] for name in _TARIFF if name in Arrays._fields}
+        arrays: dict[str, Any] = {
+            name: rates[tariff_of[place]][name] for name in _TARIFF if name in Arrays._fields
+        }
         for name, shape in shapes.items():
             size = int(np.prod(shape))
-            part = numbers[f"order_{name}"][at[name] : at[name] + size]
+            part = whole[name][at[name] : at[name] + size]
             arrays[name] = np.ascontiguousarray(part).reshape(shape)
             at[name] += size
         posed = Arrays(**arrays)
         orders.append(
             WaveOrder(
                 Problem(tariff, posed, View(posed._asdict())),
-                numbers["node"][first_node : first_node + node_count],
-                numbers["item"][first_line : first_line + line_count],
-                int(numbers["unrouted_cost"][place]),
+                node[first_node : first_node + node_count],
+                item[first_line : first_line + line_count],
+                unrouted_cost[place],
             )
         )
         first_node += node_count
@@ -139,8 +159,8 @@ def wave_of_job(numbers: Numbers) -> Wave:
     )
 
 
-def answer_frame(kind: Kind, answer: WaveAnswer) -> bytes:
-    """An answer, of its columns only the chosen ones."""
+def answer_frame(kind: Kind, answer: WaveAnswer, *, stage: str, is_deterministic: bool) -> bytes:
+    """An answer, of its columns only the chosen ones; `stage`: what the solver was at."""
     chosen = answer.chosen[answer.chosen != NONE]
     entries = answer.columns.entries(chosen)
     return frame(
@@ -158,8 +178,15 @@ def answer_frame(kind: Kind, answer: WaveAnswer) -> bytes:
             "impossible": np.array(sorted(answer.impossible), np.int64),
             "due": answer.due,
             "work_us": int(answer.work_s * 1e6),
+            "stage": np.frombuffer(stage.encode(), np.uint8),
+            "is_deterministic": int(is_deterministic),
         },
     )
+
+
+def stage_of(numbers: Numbers) -> str:
+    """What the solver was at when it told an answer."""
+    return bytes(numbers["stage"].tolist()).decode()
 
 
 def answer_of(wave: Wave, numbers: Numbers) -> WaveAnswer:

@@ -11,7 +11,8 @@ A hung solver is known by its deadline alone: nothing that it does can be truste
 the budget is kept back for what this process does without it.
 
 Solvers are started by a small process (`solver_starter`) and speak over a Unix socket that only
-this user can reach. A solver is replaced after some jobs, for what its libraries may have lost.
+this user can reach; the first wave starts them, unless they are to be there from the start. A
+solver is replaced after some jobs, for what its libraries may have lost.
 
 Callers: `server.lifecycle` (start and end), services that route waves. One event loop.
 """
@@ -33,6 +34,7 @@ from typing import Any, Final
 from engine.routing.waves.answer import WaveAnswer
 from engine.routing.waves.in_turn import route_in_slices
 from engine.routing.waves.wave import Wave
+from server.application.pace import Pace
 from server.application.solver_messages import (
     FRAME_BYTES_MAX,
     HEAD,
@@ -40,11 +42,12 @@ from server.application.solver_messages import (
     answer_of,
     job_frame,
     numbers_of,
+    stage_of,
 )
 
 _STARTER: Final = Path(__file__).with_name("solver_starter.py")
 _COMMAND: Final = (sys.executable, "-m", "server.application.solver_process")
-_ORDERS_PER_SLICE: Final = 8
+_ORDERS_PER_SLICE: Final = 4
 _KEPT_BACK_S_PER_ORDER: Final = 0.0004
 """What routing an order in this process takes, with room to spare."""
 _KEPT_BACK_MOST: Final = 0.5
@@ -71,11 +74,23 @@ class Source(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """What a solver tells of a wave: an answer, and what it was at."""
+
+    answer: WaveAnswer
+    stage: str
+    is_deterministic: bool
+    """Whether no clock had to do with it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Solved:
     """A wave's answer, and where it is from."""
 
     answer: WaveAnswer
     source: Source
+    is_deterministic: bool
+    """Whether the same wave, seed and work have it on every machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +98,9 @@ class PoolLimits:
     """How much of the machine solvers may have."""
 
     solvers: int = 1
+    """0: every wave is routed by the kernels of this process."""
+    at_start: bool = False
+    """Whether solvers are started with the pool, and not by the first wave."""
     waiting_max: int = 16
     jobs_per_solver_max: int = 200
     memory_bytes_max: int = 4 << 30
@@ -129,8 +147,6 @@ class SolverPool:
         """`command`: the solver's program; it is given the socket and the memory limit."""
         self.limits = limits or PoolLimits()
         self.counts = PoolCounts()
-        self.is_browned_out = False
-        """While it is, every wave is routed by the kernels alone."""
         self._command = tuple(command)
         self._folder: Path | None = None
         self._starter: asyncio.subprocess.Process | None = None
@@ -141,6 +157,13 @@ class SolverPool:
         self._solvers: set[_Solver] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiting = 0
+        self._under_way = 0
+        self._were_started = False
+
+    @property
+    def pids(self) -> list[int]:
+        """Of the solvers that are ready or at work."""
+        return sorted(solver.pid for solver in self._solvers)
 
     @property
     def waiting(self) -> int:
@@ -153,7 +176,10 @@ class SolverPool:
         return self._idle.qsize()
 
     async def start(self) -> None:
-        """Start the solvers; they need not be ready when this returns."""
+        """Be ready to start solvers, and start them where they are wanted at the start; they need
+        not be ready when this returns."""
+        if not self.limits.solvers:
+            return
         self._folder = Path(tempfile.mkdtemp(prefix="holdfast-solver-"))
         self._server = await asyncio.start_unix_server(self._greet, self._folder / "socket")
         self._starter = await asyncio.create_subprocess_exec(
@@ -162,6 +188,13 @@ class SolverPool:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
         )
+        if self.limits.at_start:
+            await self._start_all()
+
+    async def _start_all(self) -> None:
+        if self._were_started or self._starter is None:
+            return
+        self._were_started = True
         for _ in range(self.limits.solvers):
             await self._start_one()
 
@@ -187,6 +220,7 @@ class SolverPool:
 
     async def ready(self) -> None:
         """Wait until a solver is idle."""
+        await self._start_all()
         solver = await self._idle.get()
         self._idle.put_nowait(solver)
 
@@ -197,21 +231,50 @@ class SolverPool:
         budget_s: float,
         seed: int = 1,
         gap_enough: float = 0.0,
-        progress: Callable[[WaveAnswer], None] | None = None,
+        work_s: float = 0.0,
+        is_browned_out: bool = False,
+        progress: Callable[[Told], None] | None = None,
     ) -> Solved:
         """An answer within `budget_s`; `seed` and `gap_enough` as `solve_wave` takes them.
 
-        Raises PoolFullError, and ValueError for a budget of nothing.
+        `work_s`: counted work at most, 0 for what the time allows. `is_browned_out`: by the
+        kernels alone. Raises PoolFullError, and ValueError for a budget of nothing.
         """
         if not budget_s > 0:
             raise ValueError(f"budget_s is {budget_s}, not more than 0")
         self.counts.jobs += 1
-        if self.is_browned_out:
+        if is_browned_out:
             self.counts.browned_out += 1
             return await self._by_kernels(wave)
-        if self._waiting >= self.limits.waiting_max:
+        if self._starter is None:
+            return await self._by_kernels(wave)
+        waiting = self._under_way - self.limits.solvers
+        if waiting >= self.limits.waiting_max:
             self.counts.refused += 1
-            raise PoolFullError(f"{self._waiting} waves wait, as many as waiting_max allows")
+            raise PoolFullError(f"{waiting} waves wait, as many as waiting_max allows")
+        self._under_way += 1
+        try:
+            return await self._by_solver(
+                wave,
+                budget_s=budget_s,
+                seed=seed,
+                gap_enough=gap_enough,
+                work_s=work_s,
+                progress=progress,
+            )
+        finally:
+            self._under_way -= 1
+
+    async def _by_solver(
+        self,
+        wave: Wave,
+        *,
+        budget_s: float,
+        seed: int,
+        gap_enough: float,
+        work_s: float,
+        progress: Callable[[Told], None] | None,
+    ) -> Solved:
         loop = asyncio.get_running_loop()
         kept_back_s = min(
             _KEPT_BACK_MOST * budget_s, len(wave.orders) * _KEPT_BACK_S_PER_ORDER + 0.05
@@ -221,12 +284,12 @@ class SolverPool:
         if solver is None:
             self.counts.unserved += 1
             return await self._by_kernels(wave)
-        told: list[WaveAnswer] = []
+        last: list[Told] = []
 
-        def note(answer: WaveAnswer) -> None:
-            told[:] = [answer]
+        def note(told: Told) -> None:
+            last[:] = [told]
             if progress is not None:
-                progress(answer)
+                progress(told)
 
         try:
             async with asyncio.timeout_at(deadline):
@@ -237,8 +300,9 @@ class SolverPool:
                     seconds=max(0.01, _SOLVER_PART * (deadline - loop.time())),
                     seed=seed,
                     gap_enough=gap_enough,
+                    work_s=work_s,
                 )
-                answer = await _ask(solver, data, wave, note)
+                told = await _ask(solver, data, wave, note)
         except TimeoutError:
             self.counts.hung += 1
             self._replace(solver)
@@ -251,9 +315,9 @@ class SolverPool:
         else:
             self.counts.solved += 1
             self._give_back(solver)
-            return Solved(answer, Source.SOLVER)
-        if told:
-            return Solved(told[0], Source.TOLD)
+            return Solved(told.answer, Source.SOLVER, told.is_deterministic)
+        if last:
+            return Solved(last[0].answer, Source.TOLD, False)
         return await self._by_kernels(wave)
 
     async def _next_solver(self, deadline: float) -> _Solver | None:
@@ -262,6 +326,7 @@ class SolverPool:
         self._waiting += 1
         try:
             async with asyncio.timeout_at(deadline):
+                await self._start_all()
                 while True:
                     solver = await self._idle.get()
                     if not solver.reader.at_eof():
@@ -275,11 +340,13 @@ class SolverPool:
 
     async def _by_kernels(self, wave: Wave) -> Solved:
         self.counts.by_kernels += 1
-        for answer in route_in_slices(wave, _ORDERS_PER_SLICE):
-            if answer is not None:
-                return Solved(answer, Source.KERNELS)
-            await asyncio.sleep(0)
-        raise AssertionError("a wave has an answer")
+        slices = route_in_slices(wave, _ORDERS_PER_SLICE)
+        answer = await asyncio.to_thread(next, slices)  # laying it out takes long by itself
+        pace = Pace()
+        while answer is None:
+            await pace.turn()
+            answer = next(slices)
+        return Solved(answer, Source.KERNELS, True)
 
     # -- solvers come and go
 
@@ -360,14 +427,13 @@ async def _receive(reader: asyncio.StreamReader) -> tuple[Kind, bytes]:
     return Kind(kind), await reader.readexactly(size)
 
 
-async def _ask(
-    solver: _Solver, data: bytes, wave: Wave, note: Callable[[WaveAnswer], None]
-) -> WaveAnswer:
+async def _ask(solver: _Solver, data: bytes, wave: Wave, note: Callable[[Told], None]) -> Told:
     solver.writer.write(data)
     await solver.writer.drain()
     while True:
         kind, body = await _receive(solver.reader)
-        answer = answer_of(wave, numbers_of(body))
+        numbers = numbers_of(body)
+        told = Told(answer_of(wave, numbers), stage_of(numbers), bool(numbers["is_deterministic"]))
         if kind is Kind.ANSWER:
-            return answer
-        note(answer)
+            return told
+        note(told)

@@ -15,7 +15,7 @@ import sys
 import time
 from typing import Any
 
-from engine.routing.waves.budget import ClockBudget
+from engine.routing.waves.budget import Budget, ClockBudget, WorkBudget
 from engine.routing.waves.solver import Progress, solve_wave
 from engine.routing.waves.warmup import warm_up
 from server.application.solver_messages import (
@@ -51,9 +51,15 @@ def solve(channel: socket.socket, numbers: dict[str, Any]) -> None:
         nonlocal told
         if time.monotonic() - told >= _TELL_EVERY_S:
             told = time.monotonic()
-            channel.sendall(answer_frame(Kind.PROGRESS, progress.answer()))
+            channel.sendall(
+                answer_frame(
+                    Kind.PROGRESS, progress.answer(), stage=progress.stage, is_deterministic=False
+                )
+            )
 
-    budget = ClockBudget(int(numbers["ms"]) / 1000, time.monotonic)
+    clock = ClockBudget(int(numbers["ms"]) / 1000, time.monotonic)
+    work_s = int(numbers["work_ms"]) / 1000
+    budget: Budget = WorkBudget(work_s, until=clock.left_s) if work_s else clock
     answer = solve_wave(
         wave,
         budget,
@@ -61,7 +67,10 @@ def solve(channel: socket.socket, numbers: dict[str, Any]) -> None:
         gap_enough=int(numbers["gap_enough_millionths"]) / 1e6,
         progress=tell,
     )
-    channel.sendall(answer_frame(Kind.ANSWER, answer))
+    budget.left_s()  # notes a clock that came first
+    channel.sendall(
+        answer_frame(Kind.ANSWER, answer, stage="done", is_deterministic=budget.is_deterministic)
+    )
 
 
 def main(arguments: list[str]) -> int:

@@ -388,14 +388,25 @@ def _collect_now(
 
 def _given_back(network: Network, order: Order, held: Held) -> tuple[Integers, Integers, Integers]:
     """(N, L), (D, N) and (D, N, S): what the order holds already and may take again."""
-    schedule = network.schedule
     stock = np.zeros((len(network.node_names), len(order.skus)), np.int64)
+    for line, sku in enumerate(order.skus):
+        for node, units in held.by_sku.get(sku, ()):
+            number = network.node_number.get(node)
+            if number is not None:
+                stock[number, line] += units
+    schedule = network.schedule
+    key = (id(schedule), schedule.renewals)
+    if key not in held.capacities_on:
+        held.capacities_on.clear()
+        held.capacities_on[key] = _capacities_back(network, held)
+    return (stock, *held.capacities_on[key])
+
+
+def _capacities_back(network: Network, held: Held) -> tuple[Integers, Integers]:
+    """(D, N) and (D, N, S) of what is held, on the schedule as it is."""
+    schedule = network.schedule
     pick = np.zeros(schedule.pick_day.shape, np.int64)
     slots = np.zeros(schedule.ready_ms.shape, np.int64)
-    for (node, sku), units in held.stock.items():
-        number = network.node_number.get(node)
-        if number is not None and sku in order.skus:
-            stock[number, order.skus.index(sku)] += units
     for (node, day), units in held.pick.items():
         number = network.node_number.get(node)
         if number is not None:
@@ -405,7 +416,7 @@ def _given_back(network: Network, order: Order, held: Held) -> tuple[Integers, I
         if number is not None:
             key = schedule.key_of_slot(number, slot)
             slots[:, number][schedule.slot_key[:, number] == key] += parcels
-    return stock, pick, slots
+    return pick, slots
 
 
 def _lateness(network: Network, order: Order, now_ms: int) -> tuple[int, int, int]:

@@ -86,6 +86,10 @@ class DecisionLog:
         planned = [number for number, has_plan in numbers.items() if has_plan]
         return self._read(state, name_of(reservation_id, max(planned))) if planned else None
 
+    def reservations(self) -> list[str]:
+        """Reservations that a decision with a plan is kept about, sorted."""
+        return sorted(name for name, numbers in self._numbers.items() if any(numbers.values()))
+
     def next_name(self, reservation_id: str) -> str:
         """For one more decision about a reservation."""
         return name_of(reservation_id, max(self._numbers.get(reservation_id, {}), default=-1) + 1)

@@ -43,6 +43,10 @@ _NODES_LINES: Final = ("stock", "opportunity_cost")
 _NODES_SERVICES: Final = ("zone", "service_open", "service_cost", "slots", "ready_day")
 
 
+BY_WAVE: Final = 100
+"""The strategy of a plan that a wave chose; others are those of `engine.routing.solver`."""
+
+
 class Key(NamedTuple):
     """What a decision is found by: the caller's request, and what it asked for."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -67,9 +68,10 @@ class Order:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Held:
-    """What an order holds already and may use again when it is planned anew."""
+    """What an order holds already and may use again when it is planned anew; negative: what it may
+    not use although the ledger has it, because a wave gives it to others."""
 
     stock: Mapping[tuple[str, str], int]
     """Units by (node, SKU)."""
@@ -77,3 +79,17 @@ class Held:
     """Units of pick capacity by (node, ordinal of the day)."""
     slots: Mapping[tuple[str, str], int]
     """Parcels by (node, slot)."""
+
+    @cached_property
+    def by_sku(self) -> Mapping[str, Sequence[tuple[str, int]]]:
+        """(node, units) by SKU."""
+        found: dict[str, list[tuple[str, int]]] = {}
+        for (node, sku), units in self.stock.items():
+            found.setdefault(sku, []).append((node, units))
+        return found
+
+    @cached_property
+    def capacities_on(self) -> dict[Any, tuple[Integers, Integers]]:
+        """Its pick capacity and slots on a schedule, where it was worked out: a wave asks for them
+        thousands of times. Kept by `server.routing.assembly`."""
+        return {}

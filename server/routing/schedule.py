@@ -85,6 +85,8 @@ class Schedule:
         self._pickups = pickups
         self._valid_until_ms = np.zeros(nodes, np.int64)
         self._soonest_ms = 0
+        self.renewals = 0
+        """Changes whenever the arrays do."""
         self._keys = np.array([key_of(name.encode()) for name in names], np.uint64)
         self.pick_day = np.zeros((PICK_DAYS, nodes), np.int64)
         """(D, N) ordinals of days; 0 where the node works no more."""
@@ -108,6 +110,7 @@ class Schedule:
         """Make it so for this moment. O(nodes whose time has come)."""
         if now_ms < self._soonest_ms:
             return
+        self.renewals += 1
         due = np.flatnonzero(self._valid_until_ms <= now_ms).tolist()
         known: dict[tuple[NodeTimes, ServicePickups], list[tuple[int, int]]] = {}
         days: dict[NodeTimes, tuple[list[_Day], int]] = {}

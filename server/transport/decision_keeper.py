@@ -27,7 +27,6 @@ from server.routing.decisions import (
 )
 from server.routing.metrics import RoutingMetrics
 from server.routing.network import Network
-from server.routing.planning import Solved
 from server.routing.rules.ruling import NO_RULE
 from server.transport.columns import Columns
 from server.transport.document_commands import delete_document, put_document
@@ -51,9 +50,8 @@ class DecisionKeeper:
         gateway = self._view.gateway
         self.log.refresh(gateway.state, gateway.documents_version)
 
-    def packed(self, solved: Solved) -> bytes:
+    def packed(self, assembly: Assembly) -> bytes:
         """The problem of a plan, to be kept."""
-        assembly = solved.assembly
         problem, network = assembly.problem, assembly.network
         names = names_of(assembly)
         text = self.text(problem.tariff, network, rulings_of(names))

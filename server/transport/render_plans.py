@@ -13,7 +13,7 @@ from engine.routing.plan import Plan, Shipment, Status
 from engine.routing.prices.decide import Mode
 from holdfast.v1 import routing_service_pb2 as messages
 from server.routing.assembly import Assembly, zone_of
-from server.routing.network import UNLIMITED
+from server.routing.network import UNLIMITED, Network
 from server.routing.planning import Solved, probability_ppm, shipment_ppm
 from server.routing.prices import Opportunity
 from server.routing.rules.ruling import Ruling
@@ -58,6 +58,16 @@ def _opportunity_of(found: Opportunity | None) -> messages.OpportunityReport | N
         changes_plan=found.changes_plan,
         dearer_minor_units=found.dearer_by,
         other_nodes=found.other_nodes,
+    )
+
+
+def report_of_wave(network: Network, seed: int) -> messages.SolverReport:
+    """How a plan was found that a wave chose."""
+    return messages.SolverReport(
+        status=messages.PLAN_STATUS_WAVE,
+        solver_version=solver_version(),
+        network_version=network.version,
+        seed=seed,
     )
 
 

@@ -26,6 +26,7 @@ from holdfast.v1 import (
 )
 from server.admission.classes import WorkClass
 from server.application.gateway import Gateway
+from server.application.solver_pool import SolverPool
 from server.application.watch import WatchHub
 from server.metrics import Metrics
 from server.routing.catalog import Catalog
@@ -54,7 +55,9 @@ from server.transport.services.queue import QueueService
 from server.transport.services.reservations import ReservationService
 from server.transport.services.routing import RoutingService
 from server.transport.services.watch import WatchService
+from server.transport.services.waves import WaveService
 from server.transport.sold_out import SoldOut
+from server.transport.wave_metrics import WaveMetrics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,9 +106,10 @@ def build(
     metrics: Metrics,
     admission: Admission,
     operator: Operator,
+    solvers: SolverPool,
 ) -> Built:
     """The server of every service. Raises CannotListen."""
-    handlers = _handlers(listener, gateway, hub, metrics, admission, operator)
+    handlers = _handlers(listener, gateway, hub, metrics, admission, operator, solvers)
     checks = Methods(SERVICE, gateway, metrics, admission, log_requests=False)
     health.register(checks)
     handlers.append(checks.generic_handler())
@@ -172,6 +176,7 @@ def _handlers(
     metrics: Metrics,
     admission: Admission,
     operator: Operator,
+    solvers: SolverPool,
 ) -> list[grpc.GenericRpcHandler]:
     view = LedgerView(gateway)
     channels = ChannelNodes(view)
@@ -217,7 +222,13 @@ def _handlers(
     routing_service = RoutingService(view, catalog, routing_metrics, admission.brownout, prices)
     routing_service.register(routing)
     log = DecisionLog(listener.routing_decisions_max)
-    PromiseService(view, routing_service, routing_metrics, log).register(routing)
+    promises = PromiseService(view, routing_service, routing_metrics, log)
+    promises.register(routing)
+    wave_metrics = WaveMetrics(solvers)
+    metrics.add_gauges(wave_metrics.collect)
+    WaveService(
+        view, routing_service, promises, solvers, admission.brownout, wave_metrics
+    ).register(routing)
     ExplanationService(view, routing_service, log).register(routing)
 
     queues = methods("QueueService")

@@ -78,16 +78,25 @@ class Checker:
             )
         )
 
-    def identifier(self, field: str, text: str, limit: str, *, required: bool = False) -> bytes:
-        """A name or id. b"" when it is empty and may be."""
+    def identifier(
+        self,
+        field: str,
+        text: str,
+        limit: str,
+        *,
+        required: bool = False,
+        maximum: int | None = None,
+    ) -> bytes:
+        """A name or id. b"" when it is empty and may be. `maximum`: of a limit that is not one of
+        `engine.limits`."""
         if not text:
             if required:
                 self.required(field)
             return b""
         encoded = text.encode("utf-8", "surrogatepass")
-        maximum: int = getattr(limits, limit)
-        if len(encoded) > maximum:
-            self.beyond(field, f"{len(encoded)} bytes", limit, maximum)
+        most: int = getattr(limits, limit) if maximum is None else maximum
+        if len(encoded) > most:
+            self.beyond(field, f"{len(encoded)} bytes", limit, most)
         elif not text.isprintable():
             self.invalid(field, text, "has control or other unprintable characters")
         elif text[0] == " " or text[-1] == " ":
@@ -156,15 +165,17 @@ class Checker:
             return 0
         return known[value]
 
-    def milliseconds(self, field: str, value: Duration, limit: str, *, low: int = 0) -> int:
+    def milliseconds(
+        self, field: str, value: Duration, limit: str, *, low: int = 0, maximum: int | None = None
+    ) -> int:
         """A duration, rounded up to whole milliseconds."""
         if not (-999_999_999 <= value.nanos <= 999_999_999) or value.seconds * value.nanos < 0:
             self.invalid(field, f"{value.seconds} s {value.nanos} ns", "is no duration")
             return 0
         total = value.seconds * 1000 - (-value.nanos // 1_000_000)
-        maximum: int = getattr(limits, limit)
-        if total > maximum:
-            self.beyond(field, f"{total} ms", limit, maximum)
+        most: int = getattr(limits, limit) if maximum is None else maximum
+        if total > most:
+            self.beyond(field, f"{total} ms", limit, most)
         elif total < low:
             self.invalid(field, f"{total} ms", f"is below {low} ms")
         return total

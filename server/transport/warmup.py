@@ -12,6 +12,7 @@ from engine.hashing import key_of
 from engine.machine import apply
 from engine.requests import find_request
 from engine.routing.warmup import warm_up as warm_up_routing
+from engine.routing.waves.warmup import warm_up as warm_up_waves
 from engine.state import Capacity, State
 from engine.warmup import warm_up as warm_up_engine
 from holdfast.v1 import inventory_service_pb2 as inventory
@@ -61,6 +62,7 @@ def warm_up() -> None:
     """Compile, or load from the cache, every kernel the server uses. Once a process."""
     warm_up_engine()
     warm_up_routing()
+    warm_up_waves()
     solver_version()
     # The package reads its 42,000 centroids with the first question: a second of the event loop.
     locate("US", "10001")

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 
 from engine.routing.plan import shipment
 from engine.routing.problem import ALL_SERVICES, NO_GROUP, NO_LANE, SPLIT_COST, Problem
+from engine.routing.tariff import NO_RATE
 from engine.routing.waves.wave import Wave, WaveOrder
 from tests.routing.brute import Amounts, is_allowed, splits
 from tests.routing.instances import Size, tariff
@@ -26,12 +28,16 @@ Taken = Counter[int]
 def wave(seed: int, size: Size = TINY, orders_most: int = 4) -> Wave:
     """A few orders over two or three nodes, with too little of most things."""
     random = np.random.default_rng(seed)
-    table = tariff(random, size)
-    services, zones = table.transit_days.shape
+    usual = tariff(random, size)
+    # Orders with an item that pays a surcharge have rates of their own.
+    dearer = replace(usual, rate=_raised(usual.rate), charge=_raised(usual.charge))
+    is_dear = np.random.default_rng([seed, 1])
+    services, zones = usual.transit_days.shape
     nodes, items = int(random.integers(2, size.nodes + 1)), int(random.integers(1, 4))
     stock = random.integers(0, 4, (nodes, items))
     made = []
     for _ in range(int(random.integers(2, orders_most + 1))):
+        table = dearer if is_dear.random() < 0.3 else usual
         lines = int(random.integers(1, min(size.lines, items) + 1))
         chosen = random.permutation(items)[:lines]
         known = random.permutation(nodes)[: int(random.integers(1, nodes + 1))]
@@ -74,6 +80,10 @@ def wave(seed: int, size: Size = TINY, orders_most: int = 4) -> Wave:
     )
 
 
+def _raised(money: np.ndarray) -> np.ndarray:
+    return np.where(money < NO_RATE, money + 70, money)
+
+
 def _plain(
     table: object,
     random: np.random.Generator,
@@ -108,7 +118,7 @@ def plans(wave: Wave, order: int) -> list[tuple[int, Taken]]:
         sent = [
             [
                 found
-                for service in range(wave.tariff.services)
+                for service in range(wave.services)
                 if (found := shipment(problem, node, service, units)) is not None
             ]
             for node, units in amounts.items()
@@ -120,7 +130,7 @@ def plans(wave: Wave, order: int) -> list[tuple[int, Taken]]:
                 for line, many in each.units.items():
                     taken[node * items + int(one.item[line])] += many
                     taken[nodes * items + node] += many
-                slot = nodes * (items + 1) + node * wave.tariff.services + each.service
+                slot = nodes * (items + 1) + node * wave.services + each.service
                 taken[slot] += len(each.parcels)
             split = int(problem.arrays.terms[SPLIT_COST]) * (len(shipments) - 1)
             cost = split + sum(each.cost for each in shipments)

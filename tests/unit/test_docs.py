@@ -39,6 +39,7 @@ from server.admission.queues import Queue
 from server.admission.quotas import Quotas
 from server.admission.sale_stock import SaleStock
 from server.admission.waiting_line import LineSettings, WaitingLine
+from server.application.solver_pool import SolverPool
 from server.application.watch import WatchHub
 from server.config import Config, flag
 from server.ledger_metrics import LedgerMetrics
@@ -47,6 +48,7 @@ from server.routing.metrics import RoutingMetrics
 from server.transport.admission import Admission
 from server.transport.errors import TABLE
 from server.transport.turns import Line, Turns
+from server.transport.wave_metrics import WaveMetrics
 from server.verifications import Verifications
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -146,6 +148,7 @@ def exported() -> Iterator[Any]:
     routing = RoutingMetrics()
     routing.conflict("CAPACITY_EXHAUSTED")
     metrics.add_gauges(routing.collect)
+    metrics.add_gauges(WaveMetrics(SolverPool()).collect)
     limiter = Limiter(GradientLimit(LimitSettings()))
     brownout = Brownout(Mode.AUTO, lambda: False)
     queue = Queue("sale", ("SKU",), LineSettings())

@@ -21,15 +21,18 @@ import holdfast.calls.queues as queue_calls
 import holdfast.calls.reservations as reservation_calls
 import holdfast.calls.routing as routing_calls
 import holdfast.calls.supplies as supply_calls
+import holdfast.calls.waves as wave_calls
 from holdfast.aio.exchange import Exchange
 from holdfast.aio.failing import failure_of
 from holdfast.aio.ingest import ingest
 from holdfast.aio.resources import Resources
 from holdfast.aio.watch import Watch
+from holdfast.aio.waves import plan_orders
 from holdfast.binding import Awaiting, AwaitingPages
 from holdfast.calls.call import Call, Method
 from holdfast.calls.feed import ChunkResult, FeedChunk
 from holdfast.calls.paging import Pages
+from holdfast.calls.waves import BUDGET_S_DEFAULT, Progress
 from holdfast.channels import ChannelPool, Tls, Way
 from holdfast.errors import (
     CallCancelled,
@@ -58,6 +61,7 @@ from holdfast.values.network import (
     RoutingRules,
 )
 from holdfast.values.queues import QueuePlace
+from holdfast.values.routing import RoutingOrder, WavePlans
 
 T = TypeVar("T")
 
@@ -276,6 +280,61 @@ class Client:
                 return place
             await self._sleep(pause_s)
             place = await self.place(place.place_token)
+
+    async def plan_orders(
+        self,
+        orders: Iterable[RoutingOrder] = (),
+        *,
+        budget: Span = BUDGET_S_DEFAULT,
+        hold: bool = False,
+        ttl: Span | None = None,
+        seed: int = 0,
+        work: Span | None = None,
+        gap_enough: float = 0.0,
+        reservation_ids: Iterable[str] = (),
+        replan_nodes: Iterable[str] = (),
+        replan_carrier_services: Iterable[str] = (),
+        saving_min_minor_units: int = 0,
+        progress: Progress | None = None,
+        progress_interval: Span = 0.5,
+        request_id: str | None = None,
+        timeout: Span | None = None,  # noqa: ASYNC109
+    ) -> WavePlans:
+        """Plan up to 5,000 orders together against scarce stock and capacity, and `hold` them.
+
+        The server plans for `budget` seconds at most, less where the answer is proven to be within
+        `gap_enough` (a share) of the cheapest. `work` is counted in place of time: the same orders,
+        seed and work have the same answer on every machine. An order without a plan has an `error`
+        in its result; the others are planned. `progress` is called with how far it is.
+
+        Promised orders may be part of it: those of `reservation_ids` move where that saves at least
+        `saving_min_minor_units`, and all with open units at `replan_nodes`, or that go by
+        `replan_carrier_services`, leave these. Without `hold` that is a proposal. ::
+
+            planned = await client.plan_orders(orders, budget=5, hold=True)
+            for result in planned.results:
+                print(result.order, result.plan or result.error)
+
+        `timeout` is for all of it; by default the budget and `slow_timeout` of the client.
+        """
+        wave = wave_calls.plan_orders(
+            orders,
+            budget=budget,
+            hold=hold,
+            ttl=ttl,
+            seed=seed,
+            work=work,
+            gap_enough=gap_enough,
+            reservation_ids=reservation_ids,
+            replan_nodes=replan_nodes,
+            replan_carrier_services=replan_carrier_services,
+            saving_min_minor_units=saving_min_minor_units,
+            progress=progress,
+            progress_interval=progress_interval,
+            request_id=request_id,
+            timeout=timeout,
+        )
+        return await plan_orders(self, wave)
 
     async def wait_until_serving(
         self,

@@ -1,12 +1,16 @@
-"""``holdfast route``: plan an order, promise it, or see why a plan is as it is."""
+"""``holdfast route``: plan an order or a wave of them, promise it, or see why it is as it is."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from holdfast.calls.waves import BUDGET_S_DEFAULT
 from holdfast.cli.connecting import Session, connected
+from holdfast.cli.money import money, share
+from holdfast.cli.wave_command import WaveWish, is_file_of_orders, route_wave
 from holdfast.values.network import Place
 from holdfast.values.routing import (
     Explanation,
@@ -21,7 +25,7 @@ from holdfast.values.routing import (
     SolverReport,
 )
 
-_PPM = 1_000_000
+_WAVE = "Waves"
 
 
 @connected
@@ -29,7 +33,11 @@ def route(
     session: Session,
     lines: Annotated[
         list[str] | None,
-        typer.Argument(metavar="SKU[=QUANTITY]...", help="What to ship; one unit by default."),
+        typer.Argument(
+            metavar="SKU[=QUANTITY]... | FILE",
+            help="What to ship, one unit by default; or a file of orders (CSV or Parquet), which "
+            "are planned together: a wave.",
+        ),
     ] = None,
     to: Annotated[
         str, typer.Option(metavar="POSTAL_CODE", help="Where it goes; US:10001 names a country.")
@@ -60,15 +68,115 @@ def route(
     reservation: Annotated[
         str, typer.Option(metavar="ID", help="Explain this promise instead of an order.")
     ] = "",
-    hold: Annotated[bool, typer.Option("--promise", help="Hold the plan.")] = False,
+    hold: Annotated[
+        bool, typer.Option("--promise", "--hold", help="Hold what is planned.")
+    ] = False,
     owner: Annotated[str, typer.Option(help="Whom a promise is for.")] = "",
     ttl: Annotated[float | None, typer.Option(metavar="SECONDS", help="How long to hold.")] = None,
     reservation_id: Annotated[str, typer.Option("--id", help="Its name; default: made.")] = "",
     request_id: Annotated[
         str | None, typer.Option(help="Makes a promise repeatable: same id, same one effect.")
     ] = None,
+    budget: Annotated[
+        float,
+        typer.Option(
+            min=0.001, metavar="SECONDS", help="Time for planning.", rich_help_panel=_WAVE
+        ),
+    ] = BUDGET_S_DEFAULT,
+    work: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001,
+            metavar="SECONDS",
+            help="Counted work instead: with the same seed the same answer on every machine.",
+            rich_help_panel=_WAVE,
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the search.", rich_help_panel=_WAVE)] = 0,
+    gap: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            max=100.0,
+            metavar="PERCENT",
+            help="Be content with an answer so near the cheapest.",
+            rich_help_panel=_WAVE,
+        ),
+    ] = 0.0,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.html",
+            help="Draw a map of nodes and orders, and where the cost comes from.",
+            rich_help_panel=_WAVE,
+        ),
+    ] = None,
+    delimiter: Annotated[
+        str, typer.Option(help="What separates the columns of CSV.", rich_help_panel=_WAVE)
+    ] = ",",
+    replan_node: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NODE",
+            help="Move all promised orders from there; a proposal without --hold. Repeatable.",
+            rich_help_panel=_WAVE,
+        ),
+    ] = None,
+    replan_service: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SERVICE",
+            help="Move all promised orders from this carrier service. Repeatable.",
+            rich_help_panel=_WAVE,
+        ),
+    ] = None,
+    reevaluate: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ID",
+            help="Plan these promised orders anew, together, where that saves something. "
+            "Repeatable.",
+            rich_help_panel=_WAVE,
+        ),
+    ] = None,
+    saving_min: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="MINOR_UNITS",
+            help="What a re-evaluated order must save to move.",
+            rich_help_panel=_WAVE,
+        ),
+    ] = 0,
 ) -> None:
-    """Find the cheapest way to ship an order; --explain says why, --promise holds it."""
+    """Find the cheapest way to ship an order, or the orders of a file together; --explain says why,
+    --promise (or --hold) holds it.
+
+    A file has a row for each line of an order: order, sku, quantity, postal_code, ...
+    """
+    is_file = is_file_of_orders(lines or ())
+    if is_file or replan_node or replan_service or reevaluate:
+        if lines and not is_file:
+            raise ValueError("promised orders are planned anew without SKUs, or with a file")
+        wish = WaveWish(
+            hold=hold,
+            ttl=ttl,
+            budget=budget,
+            work=work,
+            seed=seed,
+            gap=gap,
+            delimiter=delimiter,
+            request_id=request_id,
+            replan_nodes=tuple(replan_node or ()),
+            replan_services=tuple(replan_service or ()),
+            reevaluate=tuple(reevaluate or ()),
+            saving_min=saving_min,
+            plot=plot,
+        )
+        route_wave(session, lines[0] if lines else "", wish)
+        return
+    if plot is not None:
+        raise ValueError("--plot draws a wave: give a file of orders")
     if reservation:
         if lines:
             raise ValueError("--reservation explains a promise: it takes no lines")
@@ -141,16 +249,6 @@ def _place_of(to: str, at: str) -> Place | None:
     )
 
 
-def _money(minor_units: int | None, currency: str) -> str:
-    if minor_units is None:
-        return ""
-    return f"{minor_units // 100:,}.{minor_units % 100:02d} {currency}"
-
-
-def _share(ppm: int) -> str:
-    return f"{100 * ppm / _PPM:.2f} %"
-
-
 def _show_plans(session: Session, found: Plans) -> None:
     if session.printer.as_json:
         session.printer.json(found)
@@ -163,11 +261,11 @@ def _show_plans(session: Session, found: Plans) -> None:
             ("cost", "arrives by", "shipments", "CO2e g", "in time", "from"),
             [
                 (
-                    _money(plan.cost_minor_units, found.currency_code),
+                    money(plan.cost_minor_units, found.currency_code),
                     plan.delivery_window.end_time,
                     len(plan.shipments),
                     plan.co2e_grams,
-                    _share(plan.delivery_window.probability_ppm),
+                    share(plan.delivery_window.probability_ppm),
                     " + ".join(
                         f"{one.node} {one.carrier_service}".strip() for one in plan.shipments
                     ),
@@ -194,12 +292,12 @@ def _show_plan(session: Session, plan: FulfillmentPlan, currency: str, title: st
                 len(one.parcels),
                 one.pick_date,
                 one.delivery_window.end_time,
-                _money(one.cost_minor_units, currency),
+                money(one.cost_minor_units, currency),
             )
             for one in plan.shipments
         ],
-        title=f"{title}: {_money(plan.cost_minor_units, currency)}, {plan.co2e_grams} g CO2e, "
-        f"in time with {_share(plan.delivery_window.probability_ppm)}",
+        title=f"{title}: {money(plan.cost_minor_units, currency)}, {plan.co2e_grams} g CO2e, "
+        f"in time with {share(plan.delivery_window.probability_ppm)}",
     )
     terms = plan.cost_terms
     parts = {
@@ -211,7 +309,7 @@ def _show_plan(session: Session, plan: FulfillmentPlan, currency: str, title: st
         "lateness": terms.lateness_minor_units,
         "split": terms.split_minor_units,
     }
-    told = [f"{name} {_money(units, currency)}" for name, units in parts.items() if units]
+    told = [f"{name} {money(units, currency)}" for name, units in parts.items() if units]
     if told:
         session.printer.line("  " + " + ".join(told))
 
@@ -226,7 +324,7 @@ def _show_report(session: Session, report: SolverReport) -> None:
     if report.proven_optimal:
         proof = "proven: no plan is cheaper"
     elif report.bound_minor_units:
-        proof = f"at most {_share(report.gap_ppm)} above the cheapest"
+        proof = f"at most {share(report.gap_ppm)} above the cheapest"
     else:
         proof = "found by a rule of thumb"
     session.printer.line(
@@ -255,7 +353,7 @@ def _node_row(node: NodeExplanation, found: Explanation) -> tuple[object, ...]:
     cost = node.forced_cost_minor_units
     dearer = None if cost is None else cost - found.plan.cost_minor_units
     services = ", ".join(
-        f"{one.carrier_service} {_money(one.forced_cost_minor_units, '').strip()}"
+        f"{one.carrier_service} {money(one.forced_cost_minor_units, '').strip()}"
         if one.forced_cost_minor_units is not None
         else f"{one.carrier_service} {one.reason.value}"
         for one in node.services
@@ -265,7 +363,7 @@ def _node_row(node: NodeExplanation, found: Explanation) -> tuple[object, ...]:
         node.distance_km,
         "chosen" if node.chosen else node.reason.value,
         node.rule,
-        _money(cost, found.currency_code),
-        "" if not dearer else _money(dearer, found.currency_code),
+        money(cost, found.currency_code),
+        "" if not dearer else money(dearer, found.currency_code),
         services,
     )

@@ -55,19 +55,27 @@ def open_table(scanned: Scan, delimiter: str = ",") -> TableFile:
 def kind_of(file: str, header: Sequence[str], wanted: FeedKind | None = None) -> FeedKind:
     """What the rows are. Raises FileProblem when the header does not say, or is not right."""
     kind = wanted or _guess(file, header)
+    check_header(file, header, kind, _REQUIRED[kind], _KNOWN[kind])
+    return kind
+
+
+def check_header(
+    file: str, header: Sequence[str], kind: str, required: Sequence[str], known: Sequence[str]
+) -> None:
+    """Raises FileProblem unless the columns are those of a file of this kind."""
     twice = sorted({name for name in header if header.count(name) > 1})
-    missing = [name for name in _REQUIRED[kind] if name not in header]
-    unknown = [name for name in header if name not in _KNOWN[kind]]
+    missing = [name for name in required if name not in header]
+    unknown = [name for name in header if name not in known]
     complaints = []
     if missing:
         complaints.append(f"{_columns(missing)} missing")
     if unknown:
-        complaints.append(f"{_columns(unknown)} not known{_suggestion(unknown, kind)}")
+        complaints.append(f"{_columns(unknown)} not known{_suggestion(unknown, known)}")
     if twice:
         complaints.append(f"{_columns(twice)} there twice")
     if complaints:
-        raise FileProblem(f"{file}: {'; '.join(complaints)}. {_expectation(kind)}")
-    return kind
+        expected = _expectation(kind, required, known)
+        raise FileProblem(f"{file}: {'; '.join(complaints)}. {expected}")
 
 
 def _guess(file: str, header: Sequence[str]) -> FeedKind:
@@ -88,13 +96,13 @@ def _guess(file: str, header: Sequence[str]) -> FeedKind:
     )
     raise FileProblem(
         f"{file}: the header ({found}) is not that of nodes, items or stock.{hint} "
-        + " ".join(_expectation(kind) for kind in FeedKind)
+        + " ".join(_expectation(kind, _REQUIRED[kind], _KNOWN[kind]) for kind in FeedKind)
     )
 
 
-def _expectation(kind: FeedKind) -> str:
-    optional = [name for name in _KNOWN[kind] if name not in _REQUIRED[kind]]
-    return f"A file of {kind} has {', '.join(_REQUIRED[kind])} and may have {', '.join(optional)}."
+def _expectation(kind: str, required: Sequence[str], known: Sequence[str]) -> str:
+    optional = [name for name in known if name not in required]
+    return f"A file of {kind} has {', '.join(required)} and may have {', '.join(optional)}."
 
 
 def _columns(names: Sequence[str]) -> str:
@@ -102,9 +110,9 @@ def _columns(names: Sequence[str]) -> str:
     return f"column {quoted} is" if len(names) == 1 else f"columns {quoted} are"
 
 
-def _suggestion(unknown: Sequence[str], kind: FeedKind) -> str:
+def _suggestion(unknown: Sequence[str], known: Sequence[str]) -> str:
     for name in unknown:
-        close = difflib.get_close_matches(name.lower(), _KNOWN[kind], 1)
+        close = difflib.get_close_matches(name.lower(), known, 1)
         if close:
             return f" (did you mean {close[0]!r}?)"
     return ""

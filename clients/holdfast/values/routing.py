@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from holdfast.codec import WireEnum
+from holdfast.errors import HoldfastError
 from holdfast.values.network import Place
 from holdfast.values.reservations import Reservation
 
@@ -37,6 +38,17 @@ class PlanStatus(WireEnum):
     OPTIMAL = "OPTIMAL"
     FEASIBLE = "FEASIBLE"
     HEURISTIC = "HEURISTIC"
+    WAVE = "WAVE"
+
+
+class WaveSource(WireEnum):
+    """Where the answer of a wave is from: a solver that finished, one that was interrupted, or one
+    order after another."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    SOLVER = "SOLVER"
+    INTERRUPTED = "INTERRUPTED"
+    SEQUENTIAL = "SEQUENTIAL"
 
 
 class NotChosenReason(WireEnum):
@@ -245,3 +257,80 @@ class Explanation:
     planned_revision: int
     plan_time: datetime | None
     revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class WaveProgress:
+    """How far a wave is. Costs are 0 until there is an answer, the bound until one is known."""
+
+    phase: str
+    orders: int
+    orders_planned: int
+    cost_minor_units: int
+    bound_minor_units: int
+    gap_ppm: int
+    elapsed_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class WaveOrderResult:
+    """What became of one order of a wave."""
+
+    order: int
+    """Its place: new orders as they were given, then `reservation_ids`, then those found."""
+    reservation_id: str
+    plan: FulfillmentPlan | None
+    """None where it has none, and where a promised order stays as it is."""
+    error: HoldfastError | None
+    """Why it has no plan, or no hold. Not raised."""
+    rule_outcomes: tuple[RuleOutcome, ...]
+    hold_for_review: bool
+    held: bool
+    kept: bool
+    """A promised order that stays as it is, because moving it saves too little."""
+    replans: int
+    previous_cost_minor_units: int
+    previous_shipments: int
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class WaveSummary:
+    """What became of a wave; costs in minor units of `currency_code`."""
+
+    orders: int
+    orders_planned: int
+    orders_held: int
+    orders_moved: int
+    shipments: int
+    cost_minor_units: int
+    cost_terms: CostTerms
+    currency_code: str
+    status: PlanStatus
+    source: WaveSource
+    wave_cost_minor_units: int
+    bound_minor_units: int
+    gap_ppm: int
+    sequential_cost_minor_units: int
+    left_cost_minor_units: int
+    orders_later: int
+    conflicts: int
+    saving_minor_units: int
+    shipments_saved: int
+    deterministic: bool
+    seed: int
+    elapsed_ms: int
+    holding_ms: int
+    solver_version: str
+    network_version: int
+    planned_revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class WavePlans:
+    """The answer to a wave."""
+
+    results: tuple[WaveOrderResult, ...]
+    summary: WaveSummary
+    request_id: str
+    """What makes its holds repeatable."""

@@ -119,7 +119,7 @@ def plan_of_column(wave: Wave, columns: Columns, column: int) -> Plan:
             node, item = divmod(resource, items)
             units.setdefault(node_of[node], {})[line_of[item]] = taken
         elif resource >= nodes * items + nodes:
-            node, service = divmod(resource - nodes * items - nodes, wave.tariff.services)
+            node, service = divmod(resource - nodes * items - nodes, wave.services)
             pickups[node_of[node]] = (service, taken)
     shipments: list[Shipment] = []
     for at, held in sorted(units.items()):

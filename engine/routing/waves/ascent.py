@@ -20,6 +20,7 @@ import numpy as np
 
 from engine.compiled import kernel
 from engine.routing.tariff import Integers
+from engine.routing.waves.budget import search_work_s
 from engine.routing.waves.columns import Columns
 from engine.routing.waves.emit import STEPS, Outlet
 from engine.routing.waves.memory import FINENESS, Memory
@@ -28,8 +29,6 @@ from engine.routing.waves.pricing import price
 
 _MOMENTUM = 0.85
 
-_WORK_S_PER_NODE = 2e-6
-_WORK_S_PER_STEP = 3e-8
 _WORK_S_PER_ENTRY = 5e-9
 
 
@@ -67,7 +66,7 @@ class Pricer:
         self._memory, self._columns, self._out = memory, columns, out
         self._work_budget = work_budget
         self._unrouted: Integers = memory.whole.arrays["unrouted"]
-        self._nodes = int(memory.whole.arrays["node_start"][-1])
+        self._nodes = memory.nodes
         self.work_s = 0.0
         """Work done so far."""
         self.bound = 0
@@ -106,7 +105,7 @@ class Pricer:
         if bound > self.bound:
             self.bound = bound
             self.due = memory.due.copy()
-        self.work_s += self._nodes * _WORK_S_PER_NODE + steps * _WORK_S_PER_STEP
+        self.work_s += search_work_s(self._nodes, steps)
         taken = columns.taken_by(cheapest, len(memory.capacity))
         return Priced(bound, taken - memory.capacity)
 

@@ -21,7 +21,7 @@ from typing import Any, Final
 import numpy as np
 
 from engine.routing.problem import Arrays
-from engine.routing.tariff import NO_RATE, Integers
+from engine.routing.tariff import NO_RATE, Integers, Tariff
 from engine.routing.view import View
 from engine.routing.waves.wave import Wave
 from engine.routing.work import work_for
@@ -41,9 +41,8 @@ _REPLACED: Final = (
     "service_cost",
     "slots",
     "terms",
-    "charge",
 )
-"""Fields of a problem that `seen` has of its own."""
+"""Fields of a problem that `seen` has of its own. So it has "charge", one for each tariff."""
 
 
 class Memory:
@@ -53,7 +52,7 @@ class Memory:
         orders = [order.problem for order in wave.orders]
         nodes = max(one.nodes for one in orders)
         lines = max(one.lines for one in orders)
-        services = wave.tariff.services
+        services = wave.services
         self.source = _window(orders[0].arrays)
         self.seen = _window(orders[0].arrays)
         self._scratch = {
@@ -65,11 +64,12 @@ class Memory:
             "service_cost": np.zeros((nodes, services), np.int64),
             "slots": np.zeros((nodes, services), np.int64),
             "terms": np.zeros_like(orders[0].arrays.terms),
-            "charge": np.where(
-                wave.tariff.charge < NO_RATE, wave.tariff.charge * FINENESS, NO_RATE
-            ),
         }
         assert tuple(self._scratch) == _REPLACED
+        self._charges: dict[int, Integers] = {}
+        for one in orders:
+            if id(one.tariff) not in self._charges:
+                self._charges[id(one.tariff)] = _finer(one.tariff)
         self._work = work_for(nodes, lines, PLANS_MAX)
         self.work = View(self._work._asdict())
         self.capacity = wave.capacity
@@ -85,10 +85,13 @@ class Memory:
             "seen_words": self.seen.block.reshape(-1),
             "scratch": np.array(
                 [
-                    self._scratch[name].__array_interface__["data"][0] if name in _REPLACED else 0
+                    _address(self._scratch[name]) if name in _REPLACED else 0
                     for name in Arrays._fields
                 ],
                 np.int64,
+            ),
+            "charge": np.array(
+                [_address(self._charges[id(one.tariff)]) for one in orders], np.int64
             ),
             "node_start": _starts([one.nodes for one in orders]),
             "node": np.concatenate([order.node for order in wave.orders]),
@@ -97,6 +100,8 @@ class Memory:
             "unrouted": np.array([order.unrouted_cost for order in wave.orders], np.int64),
             "bound": self.bound,
         }
+        self.nodes = sum(one.nodes for one in orders)
+        """Nodes of all orders together: what one look at each of them goes through."""
         self._wave = wave
         self.whole = self._view(self.capacity)
         """The wave with all of its resources."""
@@ -121,6 +126,15 @@ class Memory:
 def _window(arrays: Any) -> View:
     """A view whose block is filled in later; its first arrays are only there for their type."""
     return View({name: array.copy() for name, array in arrays._asdict().items()})
+
+
+def _finer(tariff: Tariff) -> Integers:
+    """What a tariff's parcels cost, in 1/FINENESS of a minor unit."""
+    return np.where(tariff.charge < NO_RATE, tariff.charge * FINENESS, NO_RATE)
+
+
+def _address(array: Integers) -> int:
+    return int(array.__array_interface__["data"][0])
 
 
 def _starts(sizes: list[int]) -> Integers:

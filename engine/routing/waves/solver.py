@@ -24,12 +24,13 @@ from engine.routing.plan import Status
 from engine.routing.tariff import Integers
 from engine.routing.waves.answer import WaveAnswer
 from engine.routing.waves.ascent import Ascent, Pricer, ascend_pool
-from engine.routing.waves.budget import Budget
+from engine.routing.waves.budget import Budget, search_work_s
 from engine.routing.waves.columns import Columns
 from engine.routing.waves.emit import STEPS, Outlet
+from engine.routing.waves.in_turn import take_turns
 from engine.routing.waves.memory import FINENESS, Memory
 from engine.routing.waves.pool import NONE, Pool
-from engine.routing.waves.pricing import price_what_is_left, route_in_turn
+from engine.routing.waves.pricing import price_what_is_left
 from engine.routing.waves.restricted import solve_restricted
 from engine.routing.waves.ruin import BEST, Standing, ruin_and_recreate
 from engine.routing.waves.wave import Wave
@@ -58,10 +59,7 @@ _FIRST_LENGTH = 0.05
 _WARMTH = 0.05
 """Of an order's average cost: how far one price moves at first, and how warm ruining starts."""
 _CHUNK = 500
-_NO_LIMIT_S = 1e6
 _WORK_S_PER_TURN = 1.5e-5
-_WORK_S_PER_NODE = 2e-6
-_WORK_S_PER_STEP = 3e-8
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,28 +177,12 @@ class _Run:
 
     def in_turn(self, turn: Integers, due: Integers) -> Integers:
         """Route one after another at `due`, in the order of `turn`."""
-        memory, out, columns = self.memory, self.out, self.columns
+        memory = self.memory
         memory.left[:] = memory.capacity
         memory.due[:] = due
         chosen = np.full(self.orders, NONE)
-        out.clear()
-        first = steps = 0
-        while first < self.orders:
-            first = route_in_turn(
-                memory.rest,
-                memory.source,
-                memory.seen,
-                memory.work,
-                out.view,
-                turn,
-                first,
-                self.work_budget,
-            )
-            steps += int(out.state[STEPS])
-            places = columns.add(out)
-            places = places[columns.cost[places] < self.unrouted[columns.order[places]]]
-            chosen[columns.order[places]] = places
-        self.spend(self._search_work_s(steps))
+        steps = take_turns(memory, self.columns, self.out, turn, chosen, self.work_budget)
+        self.spend(search_work_s(memory.nodes, steps))
         return chosen
 
     def beside(self, due: np.ndarray, plans_max: int) -> None:
@@ -227,11 +209,7 @@ class _Run:
             )
             steps += int(out.state[STEPS])
             self.columns.add(out)
-        self.spend(self._search_work_s(steps))
-
-    def _search_work_s(self, steps: int) -> float:
-        nodes = int(self.memory.whole.arrays["node_start"][-1])
-        return nodes * _WORK_S_PER_NODE + steps * _WORK_S_PER_STEP
+        self.spend(search_work_s(memory.nodes, steps))
 
     def pool(self, per_order: int) -> Pool:
         return Pool(
@@ -298,13 +276,13 @@ class _Run:
     def restrict(self) -> None:
         """CP-SAT over all columns."""
         self.stage = "columns"
-        left, timeless = self.budget.left_s(), self.budget.is_deterministic
+        left = self.budget.left_s()
         pool = self.pool(_PER_ORDER)
         found = solve_restricted(
             pool,
             pool.of_columns(self.chosen),
             deterministic_s=max(0.01, left),
-            seconds_left=(lambda: _NO_LIMIT_S) if timeless else self.budget.left_s,
+            seconds_left=self.budget.clock_left_s,
             seed=self.seed,
         )
         if found is not None:

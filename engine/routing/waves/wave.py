@@ -14,7 +14,8 @@ An order's problem limits what that order alone may take (a channel's share of a
 wave limits all of them together.
 
 Invariants (`Wave.of` refuses anything else)
-1. All orders are posed with one tariff.
+1. All orders are posed with tariffs of the same services; their rates may differ, as those of
+   orders that pay a surcharge do.
 2. An order names an item, and a node, at most once.
 """
 
@@ -29,7 +30,7 @@ import numpy as np
 from engine.routing import limits
 from engine.routing.errors import ProblemError, whole
 from engine.routing.problem import Problem
-from engine.routing.tariff import Integers, Tariff
+from engine.routing.tariff import Integers
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +48,9 @@ class WaveOrder:
 
 @dataclass(frozen=True, slots=True)
 class Wave:
-    """Orders over N nodes, K items and the S services of a tariff."""
+    """Orders over N nodes, K items and S services."""
 
-    tariff: Tariff
+    services: int
     orders: tuple[WaveOrder, ...]
     stock: Integers
     """(N, K) units."""
@@ -72,7 +73,7 @@ class Wave:
             raise ProblemError(
                 "orders", f"has {len(orders)} of what orders_per_wave_max {most} allows"
             )
-        tariff = orders[0].problem.tariff
+        services = orders[0].problem.tariff.services
         there = whole("stock", stock, dimensions=2)
         nodes, items = there.shape
         if not 1 <= there.size <= limits.positions_per_wave_max:
@@ -82,8 +83,8 @@ class Wave:
             )
         checked = []
         for place, order in enumerate(orders):
-            if order.problem.tariff is not tariff:
-                raise ProblemError("orders", f"has an order with a tariff of its own at {place}")
+            if order.problem.tariff.services != services:
+                raise ProblemError("orders", f"has an order with other services at {place}")
             checked.append(
                 WaveOrder(
                     order.problem,
@@ -100,11 +101,11 @@ class Wave:
                 )
             )
         return Wave(
-            tariff=tariff,
+            services=services,
             orders=tuple(checked),
             stock=there,
             pick_capacity=whole("pick_capacity", pick_capacity, shape=(nodes,)),
-            slots=whole("slots", slots, shape=(nodes, tariff.services)),
+            slots=whole("slots", slots, shape=(nodes, services)),
         )
 
     @property

@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from engine.compiled import Integer, kernel
-from engine.routing.problem import LATE_COST_PER_DAY, SPLIT_COST
+from engine.routing.problem import LATE_COST_PER_DAY, SPLIT_COST, Arrays
 from engine.routing.waves.memory import FINENESS
 
 _WORDS = 4
+_CHARGE = _WORDS * Arrays._fields.index("charge")
 
 
 @kernel
@@ -24,6 +25,7 @@ def look(v: Any, source: Any, seen: Any, order: Integer) -> None:
     for field in range(len(v.scratch)):
         if v.scratch[field] != 0:
             v.seen_words[_WORDS * field] = v.scratch[field]
+    v.seen_words[_CHARGE] = v.charge[order]
     for at in range(len(source.terms)):
         seen.terms[at] = source.terms[at]
     seen.terms[SPLIT_COST] = source.terms[SPLIT_COST] * FINENESS

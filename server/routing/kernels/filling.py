@@ -74,7 +74,8 @@ def weigh(
                 if channel_key != _NO_CHANNEL:
                     fence = np.int64(find_fence(st, row, channel_key))
                 there = np.int64(sellable(st, row, channel_key, fence))
-            there += o.stock_back[node, line] if o.stock_back.shape[0] > 0 else 0
+            if o.stock_back.shape[0] > 0:
+                there = max(np.int64(0), there + o.stock_back[node, line])
             stock[node, line] = there
             units += there
         if o.numbers[EVERYWHERE] != 0 or (units > 0 and o.node_open[node] != 0):
@@ -134,7 +135,7 @@ def _pick_level(st: Any, n: Any, o: Any, x: Any, place: int, node: int) -> Integ
             continue
         left, known = _left(st, _pick_row(st, n, day, node), n.pick_default[node])
         if o.pick_back.shape[0] > 0:
-            left += o.pick_back[day, node]
+            left = max(np.int64(0), left + o.pick_back[day, node])
         if min(left, units) > best:
             best = min(left, units)
             level = day
@@ -182,7 +183,7 @@ def _fill_service(
     left, known = _left(st, _slot_row(st, n, level, node, service), default)
     used: Integer = np.int64(level)
     if o.slot_back.shape[0] > 0:
-        left += o.slot_back[level, node, service]
+        left = max(np.int64(0), left + o.slot_back[level, node, service])
     for later in range(level + 1, n.ready_ms.shape[0]):
         # Where a pickup is full the parcels wait for one of a later day.
         if left > 0:
@@ -190,7 +191,7 @@ def _fill_service(
         if n.ready_ms[later, node, service] > ready:
             left, known = _left(st, _slot_row(st, n, later, node, service), default)
             if o.slot_back.shape[0] > 0:
-                left += o.slot_back[later, node, service]
+                left = max(np.int64(0), left + o.slot_back[later, node, service])
             used = later
     day = n.ready_day[used, node, service]
     base = o.numbers[ROAD_BASE]

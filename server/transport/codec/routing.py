@@ -163,10 +163,10 @@ def order_of(
     for number, sku in enumerate(skus):
         found = items.get(state, sku)
         if found is None:
-            raise _missing(Fault.SKU_NOT_FOUND, "sku", sku, f"{path}lines[{number}].sku")
+            raise missing(Fault.SKU_NOT_FOUND, "sku", sku, f"{path}lines[{number}].sku")
         facts.append(found)
     if order.channel and order.channel not in network.channels:
-        raise _missing(Fault.CHANNEL_NOT_FOUND, "channel", order.channel, f"{path}channel")
+        raise missing(Fault.CHANNEL_NOT_FOUND, "channel", order.channel, f"{path}channel")
     is_pickup = order.fulfillment_type == messages.FULFILLMENT_TYPE_PICKUP
     pickup_node = None
     if order.pickup_node:
@@ -220,7 +220,7 @@ def _numbers(
     for index, name in enumerate(names):
         number = known.get(name)
         if number is None:
-            raise _missing(fault, key, name, f"{path}[{index}]")
+            raise missing(fault, key, name, f"{path}[{index}]")
         found.append(number)
     return found
 
@@ -229,7 +229,7 @@ def _pickup_node(order: messages.RoutingOrder, network: Network, path: str, is_p
     field = f"{path}pickup_node"
     number = network.node_number.get(order.pickup_node)
     if number is None:
-        raise _missing(Fault.NODE_NOT_FOUND, "node", order.pickup_node, field)
+        raise missing(Fault.NODE_NOT_FOUND, "node", order.pickup_node, field)
     check = Checker(0)
     if not is_pickup:
         check.invalid(field, order.pickup_node, "is only for fulfillment_type PICKUP")
@@ -265,7 +265,8 @@ def located(
     return Destination(country, place.postal_code, location), time_zone
 
 
-def _missing(fault: Fault, key: str, name: str, field: str) -> Refused:
+def missing(fault: Fault, key: str, name: str, field: str) -> Refused:
+    """A name that is not known."""
     return Refused(
         refusal(
             fault,

@@ -10,14 +10,14 @@ from typing import Any, Final
 from google.protobuf.message import Message
 
 from engine.routing import limits as solver
-from engine.routing.plan import Plan
-from engine.routing.problem import Problem
+from engine.routing.plan import Plan, shipment
+from engine.routing.problem import SPLIT_COST, Problem
 from engine.routing.solver import Answer, Strategy
 from holdfast.v1 import routing_service_pb2 as messages
 from server.documents import ROUTING_DIRECTORY, ROUTING_TARIFF
 from server.routing.assembly import assemble
 from server.routing.decision_log import DecisionLog
-from server.routing.decisions import Names, parts_of, unpack_problem, unpack_tariff
+from server.routing.decisions import BY_WAVE, Names, parts_of, unpack_problem, unpack_tariff
 from server.routing.explaining import Explainer, NodeWhy, ServiceWhy, Why
 from server.routing.limits import nodes_explained_default
 from server.routing.planning import Planner
@@ -142,17 +142,21 @@ class ExplanationService:
         problem, names = unpack_problem(decision.problem, unpack_tariff(rates[0]), named[0])
         # What the ledger adds later has the same field numbers in both replies.
         told = messages.PromiseOrderResponse.FromString(decision.reply)
-        answer = planner.answer(problem, decision.work_budget, Strategy(decision.strategy))
+        if decision.strategy == BY_WAVE:
+            plan, replayed = _as_told(problem, told.plan, names)
+        else:
+            answer = planner.answer(problem, decision.work_budget, Strategy(decision.strategy))
+            plan, replayed = answer.plans[0], _is_same(answer, told.plan, names)
         reply = messages.ExplainPlanResponse(
             plan=told.plan,
             currency_code=told.currency_code,
             report=told.report,
             rule_outcomes=told.rule_outcomes,
-            replayed=_is_same(answer, told.plan, names),
+            replayed=replayed,
             planned_revision=decision.revision,
         )
         reply.plan_time.FromMilliseconds(decision.time_ms)
-        return _Subject(reply, problem, names, answer.plans[0])
+        return _Subject(reply, problem, names, plan)
 
 
 def _is_same(answer: Answer, told: messages.FulfillmentPlan, names: Names) -> bool:
@@ -167,6 +171,29 @@ def _is_same(answer: Answer, told: messages.FulfillmentPlan, names: Names) -> bo
         if same != (shown.node, shown.carrier_service, shown.cost_minor_units, units):
             return False
     return True
+
+
+def _as_told(problem: Problem, told: messages.FulfillmentPlan, names: Names) -> tuple[Plan, bool]:
+    """A plan that a wave chose, priced anew, and whether it costs what was promised."""
+    shipments = []
+    for one in told.shipments:
+        service = (
+            names.services.index(one.carrier_service)
+            if one.carrier_service
+            else len(names.services)
+        )
+        units = {line.line: line.quantity for line in one.lines}
+        made = shipment(problem, names.nodes.index(one.node), service, units)
+        if made is None:
+            raise RuntimeError(f"{one.node} can not ship {units} by {one.carrier_service} any more")
+        shipments.append(made)
+    split = int(problem.arrays.terms[SPLIT_COST]) * (len(shipments) - 1)
+    plan = Plan(tuple(shipments), split)
+    same = all(
+        made.cost == one.cost_minor_units
+        for made, one in zip(shipments, told.shipments, strict=True)
+    )
+    return plan, same and plan.cost == told.cost_minor_units
 
 
 def _in_order(problem: Problem, plan: Plan) -> Sequence[int]:

@@ -9,8 +9,8 @@ crash goes on where the first call stopped and never holds twice (docs/decisions
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 from weakref import WeakValueDictionary
@@ -25,12 +25,15 @@ from engine import limits, outcomes, reads
 from engine.commands import CommandBatch
 from engine.hashing import wide_key_of
 from engine.outcomes import Outcomes
+from engine.routing import limits as solver
+from engine.routing.plan import Plan
 from engine.routing.solver import Strategy
 from engine.state import State
 from holdfast.v1 import errors_pb2, types_pb2
 from holdfast.v1 import routing_service_pb2 as messages
 from server.application.piece_queue import RESERVE
 from server.documents import ROUTING_DECISION
+from server.routing.assembly import Assembly
 from server.routing.decision_log import DecisionLog
 from server.routing.decisions import Decision, Key
 from server.routing.limits import replans_max
@@ -73,6 +76,22 @@ class _Wish:
     """The command that holds, given takes, request id, the reservation's etag and its id."""
     held: Callable[[State], tuple[Held | None, int]]
     """What the order holds already, and its etag."""
+    planned: Planned | None = None
+    """What a wave has planned: tried first."""
+    replans_max: int = replans_max
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan to be held, and what is said of it."""
+
+    assembly: Assembly
+    plan: Plan
+    report: messages.SolverReport
+    strategy: int
+    """How it was found, as its decision keeps it."""
+    etag: int
+    """Of the reservation it was planned for; 0 for a new one."""
 
 
 class PromiseService:
@@ -149,8 +168,14 @@ class PromiseService:
         budget = codec.work_budget_of(check, request.work_budget)
         if not check.violations or not self._is_known(call, request_id):
             check.refuse()
-        caller, order = call.caller.text, request.order
-        key = key or _key(caller, request_id, request)
+        key = key or _key(call.caller.text, request_id, request)
+        wish = self._promise_wish(request.order, key, request_id, ttl_ms, call)
+        return replace(wish, strategy=strategy, budget=budget)
+
+    def _promise_wish(
+        self, order: messages.RoutingOrder, key: Key, request_id: bytes, ttl_ms: int, call: Call
+    ) -> _Wish:
+        caller = call.caller.text
         turn: object = order.reservation_id or (key.request if request_id else object())
         if not order.reservation_id:
             order.reservation_id = made_id(self._view.gateway.now_ms())
@@ -172,8 +197,8 @@ class PromiseService:
             request_id=request_id,
             caller=caller,
             order=order,
-            strategy=strategy,
-            budget=budget,
+            strategy=Strategy.EXACT,
+            budget=solver.work_budget,
             reply=messages.PromiseOrderResponse,
             command=create,
             held=lambda state: (None, 0),
@@ -189,17 +214,15 @@ class PromiseService:
         codec.check_exclusions(check, "", request.excluded_nodes, request.excluded_carrier_services)
         budget = codec.work_budget_of(check, request.work_budget)
         check.refuse()
-        state = self._view.state
-        self._keeper.refresh()
-        found = self._log.latest(state, request.reservation_id)
-        if found is None:
-            raise not_promised(request.reservation_id)
-        order = messages.RoutingOrder.FromString(found[1].order)
-        order.ClearField("excluded_carrier_services")
-        order.excluded_carrier_services.extend(request.excluded_carrier_services)
-        nodes = dict.fromkeys((*order.excluded_nodes, *request.excluded_nodes))
-        del order.excluded_nodes[:]
-        order.excluded_nodes.extend(nodes)
+        order = self.promised(request.reservation_id).order
+        exclude(order, request.excluded_nodes, request.excluded_carrier_services)
+        wish = self._move_wish(order, _key(call.caller.text, request_id, request), request_id, call)
+        strategy = self._routing.strategy_now(Strategy.EXACT)
+        return await self._in_turn(replace(wish, strategy=strategy, budget=budget), call)
+
+    def _move_wish(
+        self, order: messages.RoutingOrder, key: Key, request_id: bytes, call: Call
+    ) -> _Wish:
         caller = call.caller.text
 
         def revise(takes: Takes, attempt_id: bytes, etag: int, reservation_id: str) -> CommandBatch:
@@ -212,23 +235,69 @@ class PromiseService:
             )
 
         def held(state: State) -> tuple[Held | None, int]:
-            return self._held(state, order)
+            return self.held(state, order)
 
-        return await self._in_turn(
-            _Wish(
-                key=_key(caller, request_id, request),
-                turn=request.reservation_id,
-                request_id=request_id,
-                caller=caller,
-                order=order,
-                strategy=self._routing.strategy_now(Strategy.EXACT),
-                budget=budget,
-                reply=messages.ReplanOrderResponse,
-                command=revise,
-                held=held,
-            ),
-            call,
+        return _Wish(
+            key=key,
+            turn=order.reservation_id,
+            request_id=request_id,
+            caller=caller,
+            order=order,
+            strategy=Strategy.EXACT,
+            budget=solver.work_budget,
+            reply=messages.ReplanOrderResponse,
+            command=revise,
+            held=held,
         )
+
+    # --- For waves ---------------------------------------------------------------------------
+
+    async def hold_planned(
+        self,
+        order: messages.RoutingOrder,
+        planned: Planned | None,
+        *,
+        request_id: bytes,
+        ttl_ms: int,
+        call: Call,
+    ) -> Any:
+        """PromiseOrder of what a wave has planned; None: of what was decided before. Its reply."""
+        key = _key(call.caller.text, request_id, order)
+        wish = self._promise_wish(order, key, request_id, ttl_ms, call)
+        return await self._in_turn(replace(wish, planned=planned), call)
+
+    async def move_planned(
+        self,
+        order: messages.RoutingOrder,
+        planned: Planned | None,
+        *,
+        request_id: bytes,
+        must: bool,
+        call: Call,
+    ) -> Any:
+        """ReplanOrder of what a wave has planned. `must`: it may end at another plan where others
+        were faster. Its reply."""
+        wish = self._move_wish(order, _key(call.caller.text, request_id, order), request_id, call)
+        most = replans_max if must else 0
+        return await self._in_turn(replace(wish, planned=planned, replans_max=most), call)
+
+    def is_decided(self, call: Call, request_id: bytes) -> bool:
+        """Whether this request has its answer already."""
+        return bool(request_id) and self._is_known(call, request_id)
+
+    def promised(self, reservation_id: str) -> Promised:
+        """What was last promised of an order. Raises Refused where no decision is kept."""
+        self._keeper.refresh()
+        found = self._log.latest(self._view.state, reservation_id)
+        if found is None:
+            raise not_promised(reservation_id)
+        told = messages.PromiseOrderResponse.FromString(found[1].reply)
+        return Promised(messages.RoutingOrder.FromString(found[1].order), told.plan)
+
+    def promised_ids(self) -> list[str]:
+        """Reservations that a decision with a plan is kept about, in the order of their names."""
+        self._keeper.refresh()
+        return self._log.reservations()
 
     # --- One wish ----------------------------------------------------------------------------
 
@@ -267,18 +336,20 @@ class PromiseService:
             if answer is not None:
                 return answer
             attempt = decision.attempt + 1
-        beyond = replans_max + 1 if tried is not None else attempt + replans_max + 1
+        most = wish.replans_max + 1
+        beyond = most if tried is not None else attempt + most
+        planned = wish.planned
         for number in range(attempt, beyond):
-            state = gateway.state
             self._keeper.refresh()
             name = name or self._log.next_name(wish.order.reservation_id)
-            reply, refused = await self._attempt(wish, name, number, call)
+            reply, refused = await self._attempt(wish, name, number, call, planned)
+            planned = None  # it has met its conflict: from here on the order is planned alone
             if reply is not None:
                 return reply
             last = refused
             self._metrics.replans += 1
         await self._leave_open(wish, name, number, call)
-        raise Refused(_stale(wish.order.reservation_id, last))
+        raise Refused(_stale(wish.order.reservation_id, wish.replans_max, last))
 
     async def _again(self, wish: _Wish, decision: Decision, call: Call) -> Message | None:
         """The first answer once more; None where the attempt kept was a conflict."""
@@ -295,29 +366,36 @@ class PromiseService:
             raise Refused(refusals.of_outcome(outcome, answer.details))
         return self._reply(wish, decision.reply, outcome, answer.details, decision.attempt)
 
+    def _plan(self, wish: _Wish) -> Planned:
+        """The order's best plan now. Raises Refused."""
+        held, etag = wish.held(self._view.state)
+        network = self._routing.network()
+        order = codec.order_of(wish.order, network, self._routing.items, self._view.state)
+        solved = self._routing.solve(
+            network, order, strategy=wish.strategy, budget=wish.budget, held=held
+        )
+        report = render_plans.report_of(solved)
+        plan = solved.answer.plans[0]
+        return Planned(solved.assembly, plan, report, wish.strategy.value, etag)
+
     async def _attempt(
-        self, wish: _Wish, name: str, number: int, call: Call
+        self, wish: _Wish, name: str, number: int, call: Call, planned: Planned | None
     ) -> tuple[Message | None, Refusal | None]:
         """(reply, None), or (None, why) where the ledger had moved on."""
-        state = self._view.state
-        network = self._routing.network()
-        order = codec.order_of(wish.order, network, self._routing.items, state)
-        held, etag = wish.held(state)
         try:
-            solved = self._routing.solve(
-                network, order, strategy=wish.strategy, budget=wish.budget, held=held
-            )
+            planned = planned or self._plan(wish)
         except Refused as refused:
             await self._remember_refusal(wish, name, number, refused.refusal, call)
             raise
-        assembly, plan = solved.assembly, solved.answer.plans[0]
+        assembly, plan = planned.assembly, planned.plan
+        network = assembly.network
         takes = takes_of(assembly, plan, wish.caller)
         attempt_id = wish.request_id + b"\0attempt%d" % number if wish.request_id else b""
-        command = wish.command(takes, attempt_id, etag, wish.order.reservation_id)
+        command = wish.command(takes, attempt_id, planned.etag, wish.order.reservation_id)
         reply = wish.reply()
         reply.plan.CopyFrom(render_plans.plan_of(assembly, plan, takes.numbers))
         reply.currency_code = network.currency
-        reply.report.CopyFrom(render_plans.report_of(solved))
+        reply.report.CopyFrom(planned.report)
         reply.rule_outcomes.extend(render_plans.outcomes_of(assembly.ruling))
         reply.hold_for_review = assembly.ruling.hold_for_review
         decision = Decision(
@@ -325,15 +403,16 @@ class PromiseService:
             time_ms=assembly.now_ms,
             attempt=number,
             revision=assembly.revision,
-            strategy=wish.strategy.value,
+            strategy=planned.strategy,
             work_budget=wish.budget,
             order=wish.order.SerializeToString(deterministic=True),
             reply=reply.SerializeToString(deterministic=True),
             refusal=b"",
             command=command.to_bytes(),
-            problem=self._keeper.packed(solved),
+            problem=self._keeper.packed(assembly),
         )
         columns = takes.defaults
+        state = self._view.state
         self._keeper.add_shared(columns, state, assembly.problem.tariff, network, wish.caller)
         gone = self._keeper.put(columns, name, decision, wish.caller)
         batch = CommandBatch.join([columns.batch(), command])
@@ -343,7 +422,7 @@ class PromiseService:
         code = int(outcome["code"])
         if code == outcomes.OK:
             self._metrics.promised(len(plan.shipments), plan.cost)
-            self._routing.took(solved)
+            self._routing.took(assembly, plan)
             return self._reply(wish, decision.reply, outcome, answer.details, number), None
         found = refusals.of_outcome(
             outcome,
@@ -432,7 +511,7 @@ class PromiseService:
 
     # --- What a promised order holds ---------------------------------------------------------
 
-    def _held(self, state: State, order: messages.RoutingOrder) -> tuple[Held, int]:
+    def held(self, state: State, order: messages.RoutingOrder) -> tuple[Held, int]:
         """Its open units, which may be used again; the order's lines are cut to them."""
         row = reads.reservation_row(state, order.reservation_id)
         if row < 0:
@@ -464,6 +543,25 @@ class PromiseService:
                 left[one.sku] = left.get(one.sku, 0) + take.quantity
         _cut(order, left)
         return _capacities(made, stock), int(shown["etag"][0])
+
+
+@dataclass(frozen=True, slots=True)
+class Promised:
+    """An order as it was last promised."""
+
+    order: messages.RoutingOrder
+    plan: messages.FulfillmentPlan
+
+
+def exclude(
+    order: messages.RoutingOrder, nodes: Iterable[str], carrier_services: Iterable[str]
+) -> None:
+    """Keep a promised order away from nodes for good, and from carrier services this time."""
+    order.ClearField("excluded_carrier_services")
+    order.excluded_carrier_services.extend(carrier_services)
+    left = dict.fromkeys((*order.excluded_nodes, *nodes))
+    del order.excluded_nodes[:]
+    order.excluded_nodes.extend(left)
 
 
 def _capacities(made: types_pb2.Reservation, stock: dict[tuple[str, str], int]) -> Held:
@@ -513,14 +611,14 @@ def not_promised(reservation_id: str) -> Refused:
     )
 
 
-def _stale(reservation_id: str, last: Refusal | None) -> Refusal:
+def _stale(reservation_id: str, replans: int, last: Refusal | None) -> Refusal:
     why = "" if last is None else f": {last.status.message}"
     return refusal(
         Fault.PLAN_STALE,
         Case(
             subject=reservation_id,
-            message=f"planned {replans_max + 1} times, and each time others were faster{why}",
-            metadata={"reservation_id": reservation_id, "replans": str(replans_max)},
+            message=f"planned {replans + 1} times, and each time others were faster{why}",
+            metadata={"reservation_id": reservation_id, "replans": str(replans)},
         ),
     )
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from google.protobuf.message import Message
 
 from engine.routing import limits as solver
-from engine.routing.plan import Status
+from engine.routing.plan import Plan, Status
 from engine.routing.prices.decide import Mode
 from engine.routing.solver import Strategy
 from holdfast.v1 import routing_service_pb2 as messages
 from server.admission.brownout import Brownout
 from server.logs import get
-from server.routing.assembly import NothingToShip, assemble
+from server.routing.assembly import Assembly, NothingToShip, assemble
 from server.routing.catalog import Catalog
 from server.routing.items import Items
 from server.routing.metrics import RoutingMetrics
@@ -174,9 +174,8 @@ class RoutingService:
                 self._metrics.compared(solved.opportunity)
         return solved
 
-    def took(self, solved: Solved) -> None:
-        """The best plan of an order is held: its units move prices."""
+    def took(self, assembly: Assembly, plan: Plan) -> None:
+        """A plan of an order is held: its units move prices."""
         if self.prices.mode is not Mode.OFF:
             gateway = self._view.gateway
-            plan = solved.answer.plans[0]
-            self.prices.took(gateway.state, gateway.documents_version, solved.assembly, plan)
+            self.prices.took(gateway.state, gateway.documents_version, assembly, plan)

@@ -69,6 +69,8 @@ NAMES: dict[str, str | None] = {
     "Plans": "PlanFulfillmentResponse",
     "Promise": None,  # written by hand: its reservation has the reply's revision
     "Explanation": "ExplainPlanResponse",
+    "WaveOrderResult": None,  # written by hand: its status is read as an error
+    "WavePlans": None,
     "ChunkResult": "IngestInventoryResponse",
 }
 

@@ -18,11 +18,10 @@ METHODS = sorted(
 EXPECTED_METHODS = """
 adjust availability batch_reserve bulk_reserve cancel cancel_supply capacities channel_fences close
 confirm count create_snapshot drain exchange explain_plan extend freeze_node fulfill get health
-ingest join_queue leave_queue list movements place places plan_fulfillment position positions
-promise_order reassign receive_supply
-replan_order reserve retries return_ revise set_backorder_limit set_capacity set_channel_fence
-set_purchase_limit status supplies target transfer unfreeze_node upsert_supply verify
-wait_for_turn wait_until_serving watch withhold
+ingest join_queue leave_queue list movements place places plan_fulfillment plan_orders position
+positions promise_order reassign receive_supply replan_order reserve retries return_ revise
+set_backorder_limit set_capacity set_channel_fence set_purchase_limit status supplies target
+transfer unfreeze_node upsert_supply verify wait_for_turn wait_until_serving watch withhold
 """
 
 EXPECTED_NAMES = """
@@ -33,7 +32,8 @@ InventoryPosition Item Line LineQuantity Node NodeCapacity NodeGroup NodeType No
 PositionAvailability Promise PurchaseLimitReached QueuePlace Reassignment Reservation
 ReservationExpired ReservationLine ReservationState RetryPolicy ReturnDisposition RoutingLine
 RoutingOrder RoutingStrategy ShortLine ShortfallPolicy SupplyPolicy SupplyType Take Throttle Tls
-TransferLine Unavailable WithheldBucket Withholding aio errors values
+TransferLine Unavailable WaveOrderResult WavePlans WaveProgress WithheldBucket Withholding aio
+errors values
 """
 
 

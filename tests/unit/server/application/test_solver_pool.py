@@ -13,10 +13,11 @@ import pytest
 from benchmarks.wave_orders import wave_of
 from engine.routing.plan import Status
 from engine.routing.waves.answer import WaveAnswer
+from engine.routing.waves.solver import IN_TURN
 from engine.routing.waves.warmup import warm_up
 from engine.routing.waves.wave import Wave
 from server.application.solver_messages import HEAD, job_frame, numbers_of, wave_of_job
-from server.application.solver_pool import PoolFullError, PoolLimits, SolverPool, Source
+from server.application.solver_pool import PoolFullError, PoolLimits, SolverPool, Source, Told
 from tests.unit.server.application import solver_with_faults as faults
 
 COMMAND = (sys.executable, str(Path(faults.__file__)))
@@ -73,13 +74,14 @@ def test_a_wave_goes_over_the_line_unchanged(wave: Wave) -> None:
 
 
 async def test_a_solver_answers_better_than_one_after_another(pool: SolverPool, wave: Wave) -> None:
-    heard: list[WaveAnswer] = []
+    heard: list[Told] = []
     solved = await pool.solve(wave, budget_s=PLENTY_S, gap_enough=ENOUGH, progress=heard.append)
     assert solved.source is Source.SOLVER
     assert is_sound(solved.answer)
     assert solved.answer.bound <= solved.answer.cost < solved.answer.sequential_cost
-    assert heard
-    assert all(is_sound(answer) for answer in heard)
+    assert not solved.is_deterministic
+    assert heard[0].stage == IN_TURN
+    assert all(is_sound(told.answer) for told in heard)
     assert pool.counts.solved == 1
 
 
@@ -119,6 +121,29 @@ async def test_a_solver_that_ended_while_idle_is_passed_over(pool: SolverPool, w
     assert (pool.counts.crashed, pool.counts.started) == (1, 2)
 
 
+async def test_counted_work_has_one_answer_whatever_the_clock(pool: SolverPool, wave: Wave) -> None:
+    answers = [
+        await pool.solve(wave, budget_s=budget_s, work_s=0.2, seed=7)
+        for budget_s in (PLENTY_S, 2 * PLENTY_S)
+    ]
+    assert all(one.is_deterministic for one in answers)
+    assert answers[0].answer.plans == answers[1].answer.plans
+
+
+async def test_solvers_come_with_the_first_wave_or_not_at_all(wave: Wave) -> None:
+    lazy = SolverPool(PoolLimits(), command=COMMAND)
+    await lazy.start()
+    assert (lazy.counts.started, lazy.pids) == (0, [])
+    assert await by_solver(lazy, wave)
+    assert (lazy.counts.started, len(lazy.pids)) == (1, 1)
+    await lazy.close()
+    none = SolverPool(PoolLimits(solvers=0), command=COMMAND)
+    await none.start()
+    solved = await none.solve(wave, budget_s=BUDGET_S)
+    assert (solved.source, solved.answer.status) == (Source.KERNELS, Status.HEURISTIC)
+    await none.close()
+
+
 async def test_solvers_are_replaced_after_their_jobs(pool: SolverPool, wave: Wave) -> None:
     for _ in range(3):
         assert await by_solver(pool, wave)
@@ -140,11 +165,9 @@ async def test_more_waves_than_may_wait_are_refused(pool: SolverPool, wave: Wave
 
 
 async def test_a_brown_out_leaves_the_kernels_alone(pool: SolverPool, wave: Wave) -> None:
-    pool.is_browned_out = True
-    solved = await pool.solve(wave, budget_s=BUDGET_S)
+    solved = await pool.solve(wave, budget_s=BUDGET_S, is_browned_out=True)
     assert (solved.source, solved.answer.status) == (Source.KERNELS, Status.HEURISTIC)
     assert is_sound(solved.answer)
-    pool.is_browned_out = False
     assert await by_solver(pool, wave)
     assert (pool.counts.browned_out, pool.counts.by_kernels, pool.counts.started) == (1, 1, 1)
 

@@ -25,7 +25,7 @@ WAVES = 150
 def check(answer: WaveAnswer) -> None:
     """Every unit once, nothing over what there is, costs as said: from the plans alone."""
     asked = answer.wave
-    nodes, items, services = asked.nodes, asked.items, asked.tariff.services
+    nodes, items, services = asked.nodes, asked.items, asked.services
     taken: Counter[int] = Counter()
     cost = 0
     for order, plan in zip(asked.orders, answer.plans, strict=True):

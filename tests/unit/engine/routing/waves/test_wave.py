@@ -19,7 +19,7 @@ ORDER = WaveOrder(
     item=np.zeros(1, np.int64),
     unrouted_cost=1000,
 )
-OTHER_TARIFF = WaveOrder(
+OTHER_SERVICES = WaveOrder(
     Problem.of(
         TWO_CARRIERS, quantity=[1], unit_weight_g=[600], stock=[[1], [1]], zone=[[0, 0]] * 2
     ),
@@ -44,7 +44,7 @@ def test_the_resources_lie_in_one_row() -> None:
     [
         ([], {}, "orders has 0 of what orders_per_wave_max 5000 allows"),
         ([ORDER] * 5001, {}, "orders has 5001 of what orders_per_wave_max 5000 allows"),
-        ([ORDER, OTHER_TARIFF], {}, "orders has an order with a tariff of its own at 1"),
+        ([ORDER, OTHER_SERVICES], {}, "orders has an order with other services at 1"),
         ([replace(ORDER, node=np.array([0, 2]))], {}, r"orders\[0\].node is 2 at \(1,\)"),
         ([replace(ORDER, node=np.array([1, 1]))], {}, r"orders\[0\].node names one place twice"),
         ([replace(ORDER, item=np.array([1]))], {}, r"orders\[0\].item is 1 at \(0,\)"),

@@ -1,0 +1,243 @@
+"""From assembled orders to one wave of `engine.routing.waves`, a few orders at a time.
+
+Owns: `WaveDraft`. An assembly picks the day and the pickups each node would serve its order by. A
+wave shares them, so of each node it uses one day, the first on which any of its orders could be
+picked there, and of each service there one pickup; for an order that is too large for that day the
+node is closed. What the wave leaves is planned afterwards, order by order, on later days.
+
+Ring-fences hold order by order here; what several orders of a channel take together is held
+against them when the plans are held.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.routing import limits as solver
+from engine.routing.plan import Plan
+from engine.routing.waves.wave import Wave, WaveOrder
+from engine.state import State
+from server.routing.assembly import Assembly
+from server.routing.network import Network
+from server.routing.orders import Held
+
+Integers = NDArray[np.int64]
+
+_ORDERS_PER_SLICE = 8
+_LEFT_TIMES = 10
+"""Leaving an order costs so many times what it and an average one cost alone."""
+_NEVER = np.int64(1) << 40
+
+
+class TooManyPositions(Exception):
+    """The wave's nodes times its SKUs are beyond `positions_per_wave_max`."""
+
+
+class WaveDraft:
+    """Orders of one network, on their way to a wave."""
+
+    def __init__(self, network: Network, held: Held | None = None) -> None:
+        """`held`: what promised orders of the wave hold together, which any of them may use."""
+        self._network = network
+        self._held = held
+        self.assemblies: list[Assembly] = []
+        self._costs: list[int] = []
+        self._costs_sum = 0
+        nodes = len(network.node_names)
+        self._day = np.full(nodes, _NEVER)
+        self.cells = 0
+        """Nodes times services over all orders: what its memory goes by."""
+
+    def __len__(self) -> int:
+        return len(self.assemblies)
+
+    def add(self, assembly: Assembly, cost: int) -> int:
+        """One order, and what it costs alone; its place in the wave."""
+        self.assemblies.append(assembly)
+        self._costs.append(cost)
+        self._costs_sum += cost
+        days = np.where(assembly.pick_day > 0, assembly.pick_day, _NEVER)
+        self._day[assembly.nodes] = np.minimum(self._day[assembly.nodes], days)
+        self.cells += assembly.problem.arrays.zone.size
+        return len(self.assemblies) - 1
+
+    def left_cost(self, place: int) -> int:
+        """What the wave counts for leaving an order without a plan."""
+        alone = self._costs[place] + self._costs_sum // len(self._costs)
+        return min(solver.cost_max, _LEFT_TIMES * alone + 1)
+
+    def lay_out(self, state: State) -> Iterator[_Parts | None]:
+        """None after every few orders, and at last what `_Parts.wave` makes the wave of.
+
+        Raises TooManyPositions.
+        """
+        parts = _Parts(self, self._network, self._day)
+        for begin in range(0, len(self), _ORDERS_PER_SLICE):
+            for assembly in self.assemblies[begin : begin + _ORDERS_PER_SLICE]:
+                parts.note_names(assembly)
+            yield None
+        parts.make_room()
+        for begin in range(0, len(self), _ORDERS_PER_SLICE):
+            for assembly in self.assemblies[begin : begin + _ORDERS_PER_SLICE]:
+                parts.note_stock(assembly, state)
+            yield None
+        if self._held is not None:
+            parts.give_back(self._held)
+        yield parts
+
+
+class _Parts:
+    """What a wave is made of."""
+
+    def __init__(self, draft: WaveDraft, network: Network, day: Integers) -> None:
+        self._draft = draft
+        self._network = network
+        self._day = day
+        self._node_place = np.full(len(network.node_names), -1)
+        self._nodes = 0
+        self._item_place: dict[str, int] = {}
+        self._node: list[Integers] = []
+        self._item: list[Integers] = []
+
+    def note_names(self, assembly: Assembly) -> None:
+        """Number the nodes and items of an order."""
+        places = self._node_place[assembly.nodes]
+        fresh = assembly.nodes[places < 0]
+        if len(fresh):
+            self._node_place[fresh] = np.arange(self._nodes, self._nodes + len(fresh))
+            self._nodes += len(fresh)
+            places = self._node_place[assembly.nodes]
+        self._node.append(places)
+        known = self._item_place
+        items = [known.setdefault(sku, len(known)) for sku in assembly.order.skus]
+        self._item.append(np.array(items, np.int64))
+
+    def make_room(self) -> None:
+        """Room for what there is of everything. Raises TooManyPositions."""
+        nodes, items, services = self._nodes, len(self._item_place), self._network.collect + 1
+        if nodes * items > solver.positions_per_wave_max:
+            raise TooManyPositions(nodes * items, solver.positions_per_wave_max)
+        self._stock = np.zeros((nodes, items), np.int64)
+        self._pick = np.zeros(nodes, np.int64)
+        self._slots = np.zeros((nodes, services), np.int64)
+        self._ready = np.full((nodes, services), -1, np.int64)
+        self._at = 0
+
+    def note_stock(self, assembly: Assembly, state: State) -> None:
+        """What there is at an order's nodes, and which of them are open to it in this wave."""
+        node, item = self._node[self._at], self._item[self._at]
+        self._at += 1
+        a = assembly.problem.arrays
+        row = assembly.positions
+        one = state.positions[np.maximum(row, 0)]
+        there = one["on_hand"] - one["held"] - one["committed"] - one["withheld"]
+        self._stock[np.ix_(node, item)] = np.where(row < 0, 0, np.maximum(there, 0))
+        same_day = assembly.pick_day == self._day[assembly.nodes]
+        a.node_open[~same_day] = 0
+        self._pick[node] = np.maximum(self._pick[node], np.where(same_day, assembly.pick_left, 0))
+        ready = self._ready[node]
+        unknown = (ready < 0) & same_day[:, None]
+        ready = np.where(unknown, assembly.ready_ms, ready)
+        self._ready[node] = ready
+        other = (ready != assembly.ready_ms) | ~same_day[:, None]
+        a.slots[other] = 0
+        self._slots[node] = np.maximum(self._slots[node], a.slots)
+
+    def give_back(self, held: Held) -> None:
+        """Add the stock that promised orders of the wave hold; capacities have it already."""
+        for (node, sku), units in held.stock.items():
+            number = self._network.node_number.get(node, -1)
+            place = self._node_place[number] if number >= 0 else -1
+            item = self._item_place.get(sku, -1)
+            if place >= 0 and item >= 0:
+                self._stock[place, item] += units
+
+    def wave(self) -> Wave:
+        """The wave. Touches nothing of the ledger: may run in a thread of its own."""
+        draft = self._draft
+        return Wave.of(
+            [
+                WaveOrder(assembly.problem, node, item, draft.left_cost(place))
+                for place, (assembly, node, item) in enumerate(
+                    zip(draft.assemblies, self._node, self._item, strict=True)
+                )
+            ],
+            stock=self._stock,
+            pick_capacity=self._pick,
+            slots=self._slots,
+        )
+
+
+class Taken:
+    """What plans take of the ledger, by name, being added up."""
+
+    def __init__(self) -> None:
+        self._stock: dict[str, dict[str, int]] = {}
+        self._pick: dict[tuple[str, int], int] = {}
+        self._slots: dict[tuple[str, str], int] = {}
+
+    def add(self, assembly: Assembly, plan: Plan) -> None:
+        """One plan's."""
+        taken = takes_of(assembly, plan)
+        for (node, sku), units in taken.stock.items():
+            self._add_stock(node, sku, units)
+        for day, units in taken.pick.items():
+            self._pick[day] = self._pick.get(day, 0) + units
+        for slot, parcels in taken.slots.items():
+            self._slots[slot] = self._slots.get(slot, 0) + parcels
+
+    def _add_stock(self, node: str, sku: str, units: int) -> None:
+        at = self._stock.setdefault(sku, {})
+        at[node] = at.get(node, 0) + units
+
+    def beside(self, skus: Sequence[str], free: Held | None) -> Held:
+        """What an order of these SKUs may use beside the ledger's when all this is taken and `free`
+        is given back."""
+        stock: dict[tuple[str, str], int] = {}
+        for sku in skus:
+            for node, units in self._stock.get(sku, {}).items():
+                stock[node, sku] = -units
+            for node, units in free.by_sku.get(sku, ()) if free else ():
+                stock[node, sku] = stock.get((node, sku), 0) + units
+        pick = {key: -units for key, units in self._pick.items()}
+        slots = {key: -parcels for key, parcels in self._slots.items()}
+        if free is not None:
+            for day, units in free.pick.items():
+                pick[day] = pick.get(day, 0) + units
+            for slot, parcels in free.slots.items():
+                slots[slot] = slots.get(slot, 0) + parcels
+        return Held(stock, pick, slots)
+
+
+def takes_of(assembly: Assembly, plan: Plan) -> Held:
+    """What a plan takes of the ledger, by name."""
+    network = assembly.network
+    stock: dict[tuple[str, str], int] = {}
+    pick: dict[tuple[str, int], int] = {}
+    slots: dict[tuple[str, str], int] = {}
+    for one in plan.shipments:
+        node = network.node_names[int(assembly.nodes[one.node])]
+        for line, quantity in one.units.items():
+            stock[node, assembly.order.skus[line]] = quantity
+        pick[node, int(assembly.pick_day[one.node])] = sum(one.units.values())
+        if one.service != network.collect:
+            slots[node, assembly.slot_name(one.node, one.service)] = len(one.parcels)
+    return Held(stock, pick, slots)
+
+
+def together(holds: Sequence[Held]) -> Held | None:
+    """What several orders hold; None for none."""
+    if not holds:
+        return None
+    stock: Counter[tuple[str, str]] = Counter()
+    pick: Counter[tuple[str, int]] = Counter()
+    slots: Counter[tuple[str, str]] = Counter()
+    for held in holds:
+        stock.update(held.stock)
+        pick.update(held.pick)
+        slots.update(held.slots)
+    return Held(stock, pick, slots)
