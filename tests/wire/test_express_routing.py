@@ -249,6 +249,36 @@ async def test_promises_are_the_same_and_so_is_what_is_kept(
 @pytest.mark.parametrize(
     "change",
     [
+        lambda one: one.ttl.FromSeconds(-1),
+        lambda one: one.ttl.FromNanoseconds(-1),
+        lambda one: one.ttl.FromSeconds(0),
+        lambda one: one.ttl.FromSeconds(31 * 86_400),
+        lambda one: setattr(one, "request_id", "x" * 65),
+        lambda one: setattr(one, "request_id", " x"),
+        lambda one: setattr(one.order, "reservation_id", "x" * 65),
+        lambda one: setattr(one, "work_budget", 7),
+        lambda one: setattr(one.order.lines[0], "quantity", 10_000),
+    ],
+)
+async def test_what_a_promise_can_not_mean_is_refused_as_ever(
+    tmp_path: Path, counted: dict[str, Any], change: Any
+):
+    answers = []
+    for plain in (False, True):
+        counted["plain"] = plain
+        wire = Wire(tmp_path / f"plain-{plain}")
+        await wire.start()
+        await build(wire, 7)
+        request = routing.PromiseOrderRequest(order=orders(7)[0])
+        change(request)
+        answers.append(await answer(wire.routing.PromiseOrder(request)))
+        await wire.stop()
+    assert answers[0] == answers[1]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
         lambda one: one.order.lines.add(sku="sku-1", quantity=1),
         lambda one: one.order.lines.add(sku="nowhere", quantity=1),
         lambda one: one.order.lines.add(sku=" sku-2", quantity=1),

@@ -114,7 +114,10 @@ def load(
     for _ in steps:
         yield report
     if not report.rows_applied and not report.rows_refused and not report.chunks_skipped:
-        raise FileProblem(f"{prepared.path} has a header but no rows")
+        what = "names nothing"
+        if prepared.kind is not FeedKind.NETWORK:
+            what = "has a header but no rows"
+        raise FileProblem(f"{prepared.path} {what}")
     report.done = 1.0
     yield report
 
