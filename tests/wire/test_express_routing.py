@@ -15,6 +15,7 @@ from holdfast.v1 import routing_service_pb2 as routing
 from holdfast.v1 import types_pb2
 from server.documents import ROUTING_DECISION
 from server.routing.decisions import Decision, parts_of
+from server.routing.express import desk
 from server.transport.services.routing import RoutingService
 from tests.wire.conftest import Wire
 from tests.wire.routing_network import money
@@ -191,6 +192,29 @@ async def test_plans_are_the_same(empty: Wire, counted: dict[str, Any], seed: in
         counted["plain"] = True
         assert fast == await answer(empty.routing.PlanFulfillment(request)), order
     assert counted["shown"] >= 15
+
+
+async def test_what_changes_between_two_orders_counts(
+    empty: Wire, counted: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+):
+    """Stock at a node that had none, another weight, more items than are remembered, a restart."""
+    monkeypatch.setattr(desk, "_ITEMS_KEPT_MAX", 1)
+    await build(empty, 3)
+    chance = random.Random(3)
+    asked = orders(3)
+    for number, order in enumerate(asked[:40]):
+        if number % 4 == 1:
+            await empty.stock(f"sku-{number % SKUS}", f"node-{chance.randrange(NODES):02d}", 40)
+        elif number % 4 == 2:
+            await empty.items(f"sku-{number % SKUS}", weight_grams=chance.randint(100, 900))
+        elif number == 20:
+            await empty.restart()
+        request = routing.PlanFulfillmentRequest(order=order)
+        counted["plain"] = False
+        fast = await answer(empty.routing.PlanFulfillment(request))
+        counted["plain"] = True
+        assert fast == await answer(empty.routing.PlanFulfillment(request)), order
+    assert counted["shown"] >= 10
 
 
 async def promised(wire: Wire, seed: int) -> tuple[list[Any], dict[Any, Decision], bytes]:
