@@ -10,7 +10,9 @@ import numpy as np
 from engine import commands, tables
 from engine.hashing import key_of
 from engine.machine import apply
+from engine.positions import find_stock
 from engine.requests import find_request
+from engine.routing.prices.pacing import PacedPrices
 from engine.routing.warmup import warm_up as warm_up_routing
 from engine.routing.waves.warmup import warm_up as warm_up_waves
 from engine.state import Capacity, State
@@ -18,11 +20,15 @@ from engine.warmup import warm_up as warm_up_engine
 from holdfast.v1 import inventory_service_pb2 as inventory
 from holdfast.v1 import network_service_pb2 as network_messages
 from holdfast.v1 import reservation_service_pb2 as messages
+from holdfast.v1 import routing_service_pb2 as routing_messages
+from holdfast.v1 import types_pb2
 from server import ledger_metrics
 from server.application.watch import WatchHub, WatchSet
+from server.documents import ITEM
 from server.routing.assembly import assemble
+from server.routing.decisions import Room, pack_problem
 from server.routing.geography import locate
-from server.routing.items import ItemFacts
+from server.routing.items import ItemFacts, Items
 from server.routing.lanes import Destination
 from server.routing.network import Documents, Network
 from server.routing.orders import Order
@@ -33,6 +39,7 @@ from server.transport.columns import Columns, line
 from server.transport.decode import Caller, decode
 from server.transport.decode_feed import decode_feed
 from server.transport.encode import encode_creates, encode_results
+from server.transport.express import Express
 from server.transport.position_columns import find_rows, read_positions
 from server.transport.resources import CHANNEL, NODE
 from server.transport.services import admin
@@ -69,6 +76,8 @@ def warm_up() -> None:
     state = _ledger()
     _warm_creates(state)
     _warm_routing(state)
+    _warm_express(state)
+    _warm_prices(state)
     rows = np.array([0], np.int64)
     read_positions(state, rows, channel="c", need_by_ms=5, owner="o")
     keys = state.names["key"][:1]
@@ -135,6 +144,55 @@ def _warm_routing(state: State) -> None:
     solved = Planner().solve(assemble(Network(0, documents), state, order, now_ms=1))
     if solved.answer.costs != (0,):
         raise RuntimeError(f"routing is not sound after its warm-up: {solved.answer}")
+
+
+def _warm_express(state: State) -> None:
+    """Plan, write and keep one small order the express way."""
+    place = types_pb2.Place(country_code="US", postal_code="10001", time_zone="UTC")
+    service = network_messages.CarrierService(
+        carrier_service="s",
+        carrier="c",
+        lanes=[network_messages.Lane(zone="z")],
+        rates=[network_messages.Rate(zone="z", weight_grams_max=1000, price_minor_units=1)],
+        transits=[network_messages.Transit(zone="z", days_min=1, days_max=1)],
+        pickups=[network_messages.Pickup(node="n", minute=600)],
+    )
+    documents = Documents(
+        nodes={"n": network_messages.Node(node="n", place=place)},
+        groups={},
+        carriers={"c": network_messages.Carrier(carrier="c")},
+        services={"s": service},
+        channels={},
+        rules={},
+    )
+    items = Items()
+    state.documents[ITEM, "s"] = (network_messages.Item(sku="s").SerializeToString(), 0)
+    express = Express(Network(0, documents), items, Planner())
+    order = routing_messages.RoutingOrder(destination=place)
+    order.lines.add(sku="s", quantity=1)
+    for is_promise in (False, True):
+        request = (
+            routing_messages.PromiseOrderRequest(order=order)
+            if is_promise
+            else routing_messages.PlanFulfillmentRequest(order=order)
+        )
+        read = express.desk.read(request.SerializeToString(), is_promise=is_promise)
+        shown = None if read is None else express.plan(read, state, 1)
+        if shown is None or shown.head[0] != 1:
+            raise RuntimeError(f"the express way is not sound after its warm-up: {shown}")
+    desk = express.desk
+    pack_problem(desk.p, desk.chosen, Room(), shape=(1, 1, 2), text=b"")
+
+
+def _warm_prices(state: State) -> None:
+    """Raise a price and read it."""
+    key = np.uint64(key_of(b"s"))
+    find_stock(state.tables, key, key)
+    prices = PacedPrices(1, scale=1)
+    prices.begin(0, 1, 3)
+    prices.reserved(0, 1, 1, 2)
+    one = np.zeros((1, 1), np.int64)
+    prices.opportunity_cost(one, one + 1, 2)
 
 
 if __name__ == "__main__":

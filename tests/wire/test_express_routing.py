@@ -15,6 +15,7 @@ from holdfast.v1 import routing_service_pb2 as routing
 from holdfast.v1 import types_pb2
 from server.documents import ROUTING_DECISION
 from server.routing.decisions import Decision, parts_of
+from server.routing.express import desk
 from server.transport.services.routing import RoutingService
 from tests.wire.conftest import Wire
 from tests.wire.routing_network import money
@@ -193,6 +194,29 @@ async def test_plans_are_the_same(empty: Wire, counted: dict[str, Any], seed: in
     assert counted["shown"] >= 15
 
 
+async def test_what_changes_between_two_orders_counts(
+    empty: Wire, counted: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+):
+    """Stock at a node that had none, another weight, more items than are remembered, a restart."""
+    monkeypatch.setattr(desk, "_ITEMS_KEPT_MAX", 1)
+    await build(empty, 3)
+    chance = random.Random(3)
+    asked = orders(3)
+    for number, order in enumerate(asked[:40]):
+        if number % 4 == 1:
+            await empty.stock(f"sku-{number % SKUS}", f"node-{chance.randrange(NODES):02d}", 40)
+        elif number % 4 == 2:
+            await empty.items(f"sku-{number % SKUS}", weight_grams=chance.randint(100, 900))
+        elif number == 20:
+            await empty.restart()
+        request = routing.PlanFulfillmentRequest(order=order)
+        counted["plain"] = False
+        fast = await answer(empty.routing.PlanFulfillment(request))
+        counted["plain"] = True
+        assert fast == await answer(empty.routing.PlanFulfillment(request)), order
+    assert counted["shown"] >= 10
+
+
 async def promised(wire: Wire, seed: int) -> tuple[list[Any], dict[Any, Decision], bytes]:
     await build(wire, seed)
     answers = []
@@ -244,6 +268,36 @@ async def test_promises_are_the_same_and_so_is_what_is_kept(
         assert one.problem == other.problem
         if one.problem:
             assert all(parts_of(one.problem))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda one: one.ttl.FromSeconds(-1),
+        lambda one: one.ttl.FromNanoseconds(-1),
+        lambda one: one.ttl.FromSeconds(0),
+        lambda one: one.ttl.FromSeconds(31 * 86_400),
+        lambda one: setattr(one, "request_id", "x" * 65),
+        lambda one: setattr(one, "request_id", " x"),
+        lambda one: setattr(one.order, "reservation_id", "x" * 65),
+        lambda one: setattr(one, "work_budget", 7),
+        lambda one: setattr(one.order.lines[0], "quantity", 10_000),
+    ],
+)
+async def test_what_a_promise_can_not_mean_is_refused_as_ever(
+    tmp_path: Path, counted: dict[str, Any], change: Any
+):
+    answers = []
+    for plain in (False, True):
+        counted["plain"] = plain
+        wire = Wire(tmp_path / f"plain-{plain}")
+        await wire.start()
+        await build(wire, 7)
+        request = routing.PromiseOrderRequest(order=orders(7)[0])
+        change(request)
+        answers.append(await answer(wire.routing.PromiseOrder(request)))
+        await wire.stop()
+    assert answers[0] == answers[1]
 
 
 @pytest.mark.parametrize(

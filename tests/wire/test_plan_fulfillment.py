@@ -307,6 +307,26 @@ async def test_no_plan_names_the_constraint_and_the_line(built: Wire):
     assert heavy.metadata["constraint"] == "TOO_HEAVY"
 
 
+async def test_an_order_larger_than_any_node_is_split_or_refused_by_name(built: Wire):
+    """Three nodes that pick three units a day each, on three days at most."""
+    for place in small.NODES:
+        await built.network.UpsertNode(
+            network.UpsertNodeRequest(node=small.node(place, pick_capacity_per_day=3))
+        )
+    whole = await small.plan(built, small.order(("mug", 9)))
+    assert sorted(one.lines[0].quantity for one in whole.plans[0].shipments) == [3, 3, 3]
+    error = await refused(small.plan(built, small.order(("mug", 10))))
+    assert (error.reason, error.metadata["constraint"]) == ("NO_FEASIBLE_PLAN", "PICK_CAPACITY")
+
+
+async def test_a_budget_of_zero_is_the_usual_one(built: Wire):
+    order = small.order(("mug", 7), ("rug", 7))
+    usual = await small.plan(built, order)
+    zero = await small.plan(built, order, work_budget=0)
+    assert zero.plans == usual.plans
+    assert zero.report.proven_optimal
+
+
 async def test_lanes_without_rates_and_calendars_without_days_lead_nowhere(built: Wire):
     for name in small.RATES:
         made = small.service(name, rates=[])

@@ -1,4 +1,4 @@
-"""The command ``holdfast load``: files of nodes, items and stock."""
+"""The command ``holdfast load``: files of nodes, items, stock and the rest of the network."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def load_files(
         typer.Argument(
             metavar="FILE...",
             show_default=False,
-            help="CSV or Parquet; the header says what it is.",
+            help="CSV or Parquet, the header says what it is; YAML for the network.",
         ),
     ],
     kind: Annotated[
@@ -56,7 +56,7 @@ def load_files(
     ] = None,
     rows_per_chunk: Annotated[int, typer.Option(min=1, max=50_000, hidden=True)] = ROWS_PER_CHUNK,
 ) -> None:
-    """Load nodes, items and stock from CSV or Parquet.
+    """Load nodes, items and stock from CSV or Parquet, carriers, channels and rules from YAML.
 
     Good rows land, bad ones are named by file, row and field (exit code 6). A load that broke off
     goes on where it stopped when it is started again; a file that is already there is not counted
@@ -70,7 +70,8 @@ def load_files(
         raise typer.BadParameter("at most 16 bytes", param_hint="--again")
     try:
         prepared = [prepare(path, kind=kind, delimiter=separator) for path in files]
-        # Stock names nodes and items: they come first, whatever the order of the arguments.
+        # Stock and the network name nodes and items: these come first, whatever the order of the
+        # arguments.
         prepared.sort(key=lambda file: list(FeedKind).index(file.kind))
         with _ProblemList(problems) as complaints:
             reports = [

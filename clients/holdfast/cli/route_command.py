@@ -17,6 +17,7 @@ from holdfast.values.routing import (
     FulfillmentPlan,
     FulfillmentType,
     NodeExplanation,
+    OpportunityMode,
     Plans,
     RoutingLine,
     RoutingOrder,
@@ -331,6 +332,15 @@ def _show_report(session: Session, report: SolverReport) -> None:
         f"{proof}; {report.solve_nanoseconds / 1000:,.0f} us in solver {report.solver_version}, "
         f"network of revision {report.network_version}"
     )
+    prices = report.opportunity
+    if prices is not None and prices.changes_plan:
+        others = " and ".join(prices.other_nodes)
+        without = "without opportunity prices it would ship"
+        if prices.mode is OpportunityMode.SHADOW:
+            without = "with opportunity prices it would ship"
+        session.printer.line(
+            f"{without} from {others} ({prices.dearer_minor_units} dearer with them)"
+        )
 
 
 def _show_explanation(session: Session, found: Explanation) -> None:

@@ -19,6 +19,7 @@ class FeedKind(StrEnum):
 
     NODES = "nodes"
     ITEMS = "items"
+    NETWORK = "network"
     STOCK = "stock"
 
 
@@ -32,6 +33,10 @@ _KNOWN: dict[FeedKind, tuple[str, ...]] = {
     FeedKind.ITEMS: tuple(ITEM_COLUMNS),
     FeedKind.STOCK: (*stock.REQUIRED, *stock.OPTIONAL),
 }
+
+
+_TABLES = tuple(kind for kind in FeedKind if kind is not FeedKind.NETWORK)
+"""Kinds that are tables; a network file is told by its name."""
 
 
 def open_table(scanned: Scan, delimiter: str = ",") -> TableFile:
@@ -96,7 +101,7 @@ def _guess(file: str, header: Sequence[str]) -> FeedKind:
     )
     raise FileProblem(
         f"{file}: the header ({found}) is not that of nodes, items or stock.{hint} "
-        + " ".join(_expectation(kind, _REQUIRED[kind], _KNOWN[kind]) for kind in FeedKind)
+        + " ".join(_expectation(kind, _REQUIRED[kind], _KNOWN[kind]) for kind in _TABLES)
     )
 
 

@@ -1,4 +1,5 @@
-"""Loads files into a server: nodes and items in batches, stock as a resumable feed.
+"""Loads files into a server: nodes and items in batches, stock as a resumable feed, the rest of the
+network one resource after another.
 
 Invariants
 1. Good rows land whatever is wrong with others; every other row is reported exactly once.
@@ -15,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.calls.feed import ChunkResult
+from holdfast.errors import FailedPrecondition, InvalidRequest, NotFound
 from holdfast.feeds.kinds import FeedKind, kind_of, open_table
+from holdfast.feeds.network_file import SUFFIXES, NetworkFile
 from holdfast.feeds.problems import FileProblem, RowProblem, shown
 from holdfast.feeds.records import ITEM_COLUMNS, NODE_COLUMNS, Records, item_of, node_of
 from holdfast.feeds.scan import Scan, scan
@@ -65,6 +68,11 @@ class PreparedFile:
 def prepare(path: Path, *, kind: FeedKind | None = None, delimiter: str = ",") -> PreparedFile:
     """Look at the file at `path`. Raises FileProblem when it can not be loaded at all."""
     scanned = scan(path)
+    if path.suffix.lower() in SUFFIXES or kind is FeedKind.NETWORK:
+        if kind not in (None, FeedKind.NETWORK):
+            raise FileProblem(f"{path} is YAML, which is a network file, not one of {kind}")
+        network = NetworkFile(path, lambda one: open_table(one, delimiter))
+        return PreparedFile(path, FeedKind.NETWORK, scanned, network)
     table = open_table(scanned, delimiter)
     if not any(table.header):
         raise FileProblem(f"{path}: the first line is blank: a header is needed")
@@ -95,6 +103,8 @@ def load(
         steps = _load_stock(
             client, prepared, report, refuse, shortfall_policy, rows_per_chunk, again
         )
+    elif prepared.kind is FeedKind.NETWORK:
+        steps = _load_network(client, prepared.table, report, refuse, again)
     elif prepared.kind is FeedKind.NODES:
         nodes = Records(prepared.table, str(prepared.path), NODE_COLUMNS, node_of)
         steps = _load_records(client.nodes, nodes, prepared, report, refuse, again)
@@ -104,7 +114,10 @@ def load(
     for _ in steps:
         yield report
     if not report.rows_applied and not report.rows_refused and not report.chunks_skipped:
-        raise FileProblem(f"{prepared.path} has a header but no rows")
+        what = "names nothing"
+        if prepared.kind is not FeedKind.NETWORK:
+            what = "has a header but no rows"
+        raise FileProblem(f"{prepared.path} {what}")
     report.done = 1.0
     yield report
 
@@ -182,6 +195,30 @@ def _load_records(
         report.rows_applied += result.applied_rows
         report.revision = result.revision
         report.done = prepared.table.progress()
+        yield
+
+
+def _load_network(
+    client: Client,
+    network: NetworkFile,
+    report: LoadReport,
+    refuse: Callable[[RowProblem], None],
+    again: str,
+) -> Iterator[None]:
+    """One resource after another: each may name those before it."""
+    entries = list(network.entries())
+    _refuse_all(network.problems, refuse)
+    for number, entry in enumerate(entries, 1):
+        resources: Resources[Any] = getattr(client, entry.section)
+        try:
+            resources.upsert(entry.resource, request_id=f"{network.digest[:36]}:{number}:{again}")
+            report.rows_applied += 1
+        except InvalidRequest as refused:
+            for violation in refused.fields:
+                refuse(entry.problem(violation))
+        except (NotFound, FailedPrecondition) as refused:
+            refuse(RowProblem(*entry.origin, "", "", refused.reason, str(refused)))
+        report.done = number / len(entries)
         yield
 
 

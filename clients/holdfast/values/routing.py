@@ -178,6 +178,25 @@ class RuleOutcome:
     reason: str
 
 
+class OpportunityMode(WireEnum):
+    """What opportunity prices do."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    SHADOW = "SHADOW"
+    ON = "ON"
+
+
+@dataclass(frozen=True, slots=True)
+class OpportunityReport:
+    """What opportunity prices said of an order. `other_nodes`: where the plans with and without
+    them differ, those of the plan not given."""
+
+    mode: OpportunityMode
+    changes_plan: bool
+    dearer_minor_units: int
+    other_nodes: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class SolverReport:
     """How an answer is to be read: what is proven, and by which solver and network."""
@@ -191,6 +210,7 @@ class SolverReport:
     solver_version: str
     network_version: int
     seed: int
+    opportunity: OpportunityReport | None = None
 
 
 @dataclass(frozen=True, slots=True)

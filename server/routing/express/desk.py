@@ -156,8 +156,9 @@ class Desk:
             "chosen": np.zeros(nodes, np.int64),
             "lines": np.zeros((LINES_MAX, kernels.LINE_FACTS), np.int64),
             "told": np.zeros((_SHIPMENTS_MAX, kernels.TOLD), np.int64),
-            "row_of": np.full((self._items_max, nodes), -1, np.int64),
-            "row_seen": np.full(self._items_max, -1, np.int64),
+            # Zero pages: only items that were asked for take memory.
+            "row_of": np.zeros((self._items_max, nodes), np.int64),
+            "row_seen": np.zeros(self._items_max, np.int64),
         }
         answer = {
             "rate": tariff.tariff.rate,
@@ -302,9 +303,9 @@ class Desk:
     def _forget(self, state: State) -> None:
         """Items' rows are those of another state, or there is no room for one more item."""
         self._rows_of = state
+        self._row_of[: len(self._known)] = 0
+        self._row_seen[: len(self._known)] = 0
         self._known.clear()
-        self._row_of[:] = -1
-        self._row_seen[:] = -1
 
     def _learn(self, sku: bytes, item: ItemFacts) -> _Known:
         """An item as a row; an empty one for an item with flags that make an order dearer."""

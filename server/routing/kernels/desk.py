@@ -1,8 +1,8 @@
 """A problem in memory that is there already, and what a reply needs of its plan.
 
 ``d`` is the desk's own: ``stock`` and ``rows`` (N, L), ``chosen`` (N), ``lines`` (L, LINE_FACTS),
-``told`` (8, TOLD), and ``row_of`` (I, N) the rows found for items, ``row_seen`` (I) among how many
-positions; the other views are those of `server.routing.kernels.filling`. Their arrays have
+``told`` (8, TOLD), and ``row_of`` (I, N) the rows found for items plus 1, ``row_seen`` (I) among
+how many positions; the other views are those of `server.routing.kernels.filling`. Their arrays have
 room for the largest order of the desk; how much of it an order uses stands in the views' blocks,
 which is what makes one piece of memory serve orders of every size.
 """
@@ -75,10 +75,10 @@ def _find_rows(st: Any, n: Any, d: Any, line: int) -> None:
     is_new = d.row_seen[item] != count
     d.row_seen[item] = count
     for node in range(d.rows.shape[0]):
-        row = d.row_of[item, node]
+        row = d.row_of[item, node] - 1
         if row < 0 and is_new:
             row = np.int64(find_stock(st, sku_key, np.uint64(n.node_key[node])))
-            d.row_of[item, node] = row
+            d.row_of[item, node] = row + 1
         d.rows[node, line] = row
 
 

@@ -137,6 +137,7 @@ def test_an_enum_has_the_members_of_the_contracts(kind: type[WireEnum]):
     nested = {
         "ReservationState": "Reservation.State",
         "SupplyState": "Supply.State",
+        "OpportunityMode": "OpportunityReport.Mode",
     }.get(kind.__name__, kind.__name__)
     if kind.__name__ == "Health":
         from grpc_health.v1 import health_pb2
