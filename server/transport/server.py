@@ -226,9 +226,7 @@ def _handlers(
     promises.register(routing)
     wave_metrics = WaveMetrics(solvers)
     metrics.add_gauges(wave_metrics.collect)
-    WaveService(
-        view, routing_service, promises, solvers, admission.brownout, wave_metrics
-    ).register(routing)
+    WaveService(view, routing_service, promises, solvers, wave_metrics, admission).register(routing)
     ExplanationService(view, routing_service, log).register(routing)
 
     queues = methods("QueueService")

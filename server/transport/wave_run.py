@@ -26,7 +26,6 @@ from engine.routing.plan import Plan, Status
 from engine.routing.waves.answer import WaveAnswer, plan_of_column
 from engine.routing.waves.pool import NONE
 from holdfast.v1 import routing_service_pb2 as messages
-from server.admission.brownout import Brownout
 from server.application.gateway import NotDone, Why
 from server.application.pace import Pace
 from server.application.solver_pool import PoolFullError, SolverPool, Source, Told
@@ -40,6 +39,7 @@ from server.routing.version import solver_version
 from server.routing.wave_draft import Taken, TooManyPositions, WaveDraft, takes_of, together
 from server.routing.wave_moves import Key, Move, amounts_of, rounds_of
 from server.transport import render_plans
+from server.transport.admission import CLASS_OF, Admission, Door
 from server.transport.calls import Call, refusal_of
 from server.transport.codec import routing as codec
 from server.transport.errors import Refused
@@ -84,18 +84,22 @@ class WaveRun:
         routing: RoutingService,
         promises: PromiseService,
         pool: SolverPool,
-        brownout: Brownout,
         metrics: WaveMetrics,
+        admission: Admission,
     ) -> None:
         self._wanted, self._asked, self._entries = wanted, wanted.asked, wanted.entries
         self._call = call
+        # Each hold and each move is let in as the call it stands for: no queue and no quota of the
+        # caller is passed by.
+        self._hold_door = Door(admission, "PromiseOrder", CLASS_OF["PromiseOrder"])
+        self._move_door = Door(admission, "ReplanOrder", CLASS_OF["ReplanOrder"])
         self._view = view
         self._routing = routing
         self._promises = promises
         self._pool = pool
-        self._brownout = brownout
+        self._brownout = admission.brownout
         self._metrics = metrics
-        self._is_browned_out = brownout.greedy_routing
+        self._is_browned_out = admission.brownout.greedy_routing
         self._pace = Pace()
         self._loop = asyncio.get_running_loop()
         self._began_s = self._loop.time()
@@ -367,39 +371,45 @@ class WaveRun:
         return max(0, reads.available(state, row)) if row >= 0 else default
 
     async def _move(self, entry: Entry) -> None:
-        await self._held(
-            entry,
-            lambda planned: self._promises.move_planned(
+        async def move(planned: Planned | None) -> Any:
+            return await self._promises.move_planned(
                 entry.order,
                 planned,
                 request_id=b"",
                 must=entry.kind is Kind.MOVE,
                 call=self._call,
-            ),
-        )
+            )
+
+        request = messages.ReplanOrderRequest(reservation_id=entry.order.reservation_id)
+        await self._held(entry, self._move_door, request, move)
 
     async def _hold(self, entry: Entry) -> None:
-        await self._held(
-            entry,
-            lambda planned: self._promises.hold_planned(
-                entry.order,
-                planned,
-                request_id=self._request_id(entry.result.order),
-                ttl_ms=self._asked.ttl_ms,
-                call=self._call,
-            ),
-        )
+        name = self._request_id(entry.result.order)
+
+        async def hold(planned: Planned | None) -> Any:
+            return await self._promises.hold_planned(
+                entry.order, planned, request_id=name, ttl_ms=self._asked.ttl_ms, call=self._call
+            )
+
+        request = messages.PromiseOrderRequest(order=entry.order, request_id=name.decode())
+        await self._held(entry, self._hold_door, request, hold)
 
     async def _held(
-        self, entry: Entry, hold: Callable[[Planned | None], Awaitable[Message]]
+        self,
+        entry: Entry,
+        door: Door,
+        request: Message,
+        hold: Callable[[Planned | None], Awaitable[Any]],
     ) -> None:
-        """Hold an entry's plan, or say why not."""
+        """Hold an entry's plan, or say why not. `request` is the call that it stands for."""
         planned = None
         if entry.plan is not None and entry.assembly is not None:
             report = render_plans.report_of_wave(entry.assembly.network, self._asked.seed)
             planned = Planned(entry.assembly, entry.plan, report, BY_WAVE, entry.etag)
         try:
-            reply: Any = await self._patiently(lambda: hold(planned))
+            reply: Any = await self._patiently(
+                lambda: door.serve_message(lambda _, call: hold(planned), request, self._call)
+            )
         except (Refused, NotDone) as fault:
             if entry.kind is Kind.BETTER:
                 entry.moved = False  # others were faster: it stays as it is
@@ -420,8 +430,8 @@ class WaveRun:
         self._progress.orders_planned += 1
 
     async def _patiently(self, hold: Callable[[], Awaitable[Message]]) -> Message:
-        """Like everybody the wave is asked to come back when the ledger is behind: it does, for as
-        long as a caller may wait."""
+        """Like everybody the wave is asked to come back when the ledger is behind, or its caller
+        asks for too much in a second: it does, for as long as a caller may wait."""
         until_s = self._loop.time() + _PATIENCE_S
         while True:
             try:
@@ -429,6 +439,11 @@ class WaveRun:
             except NotDone as fault:
                 wait_s = fault.retry_ms / 1000
                 if fault.why is not Why.OVERLOADED or self._loop.time() + wait_s > until_s:
+                    raise
+            except Refused as fault:
+                wait_s = fault.refusal.retry_ms / 1000
+                is_rate = fault.refusal.metadata.get("limit") == "requests_per_second"
+                if not is_rate or self._loop.time() + wait_s > until_s:
                     raise
             await asyncio.sleep(wait_s)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -291,3 +292,31 @@ async def test_what_a_wave_leaves_is_picked_on_a_later_day(built: Wire):
     assert days == ["2023-11-14"] * 2 + ["2023-11-15"] * 2 + ["2023-11-16"]
     assert held.summary.orders_later == 3
     await built.verify()
+
+
+async def test_a_wave_passes_by_no_queue_and_no_quota(tmp_path: Path):
+    """Mugs are sold by turns; a caller may hold four orders, and two rugs."""
+    (tmp_path / "queues.toml").write_text('[queues.mugs]\nskus = ["mug"]\n')
+    (tmp_path / "quotas.toml").write_text(
+        "[default]\nopen_holds_max = 4\nunits_per_sku_max = 2\n"
+        "requests_per_second = 1000\nrequests_burst = 1\n"
+    )
+    wire = Wire(tmp_path / "data", queues=tmp_path / "queues.toml", quotas=tmp_path / "quotas.toml")
+    await wire.start()
+    try:
+        await small.build(wire)
+        orders = [
+            small.order(("mug", 1), reservation_id="by-turn"),
+            *[small.order(("rug", 1), reservation_id=f"rug-{at}") for at in range(3)],
+        ]
+        proposed = await wave(wire, orders)
+        assert proposed.reasons() == ["UNSPECIFIED"] * 4
+        held = await wave(wire, orders, settings(hold=True))
+        assert held.reasons()[0] == "TURN_REQUIRED"
+        assert sorted(held.reasons()[1:]) == ["QUOTA_EXCEEDED", "UNSPECIFIED", "UNSPECIFIED"]
+        assert held.summary.orders_held == 2
+        refused_one = held.reasons().index("QUOTA_EXCEEDED")
+        assert held.error(refused_one).metadata["limit"] == "units_per_sku_max"
+        await wire.verify()
+    finally:
+        await wire.stop()

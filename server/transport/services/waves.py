@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-from server.admission.brownout import Brownout
 from server.application.gateway import NotDone
 from server.application.solver_pool import SolverPool
+from server.transport.admission import Admission
 from server.transport.calls import Call, Methods
 from server.transport.inbox import Inbox
 from server.transport.ledger_view import LedgerView
@@ -35,15 +35,15 @@ class WaveService:
         routing: RoutingService,
         promises: PromiseService,
         pool: SolverPool,
-        brownout: Brownout,
         metrics: WaveMetrics,
+        admission: Admission,
     ) -> None:
         self._view = view
         self._routing = routing
         self._promises = promises
         self._pool = pool
-        self._brownout = brownout
         self._metrics = metrics
+        self._admission = admission
         self._most = max(1, pool.limits.solvers) + pool.limits.waiting_max
 
     def register(self, methods: Methods) -> None:
@@ -73,8 +73,8 @@ class WaveService:
                 routing=self._routing,
                 promises=self._promises,
                 pool=self._pool,
-                brownout=self._brownout,
                 metrics=metrics,
+                admission=self._admission,
             )
             running = asyncio.create_task(run.run())
             try:
