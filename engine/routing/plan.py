@@ -164,7 +164,7 @@ def _parcel(problem: Problem, service: int, zone: int, content: Mapping[int, int
         sum(count * int(a.unit_volume_cm3[line]) for line, count in content.items()),
         int(a.volume_divisor[service]),
     )
-    step = next(k for k, most in enumerate(a.step_g) if charged_g <= most)
+    step = int(np.searchsorted(a.step_g, charged_g))
     charge = int(a.charge[service, zone, step])
     # A heavier step may be the cheaper one: the last one with this charge is what is declared.
     while step + 1 < len(a.step_g) and a.charge[service, zone, step + 1] == charge:
