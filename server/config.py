@@ -238,7 +238,7 @@ class Config:
         "calls that may wait to be looked at; gRPC ends some from 3/4 of it on, and all beyond",
     )
     connection_streams_max: int = _setting(
-        64,
+        256,
         _whole(1, 10_000, "calls"),
         "calls and streams at once on one connection; further ones wait at the caller",
     )

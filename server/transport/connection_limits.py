@@ -34,7 +34,7 @@ class ConnectionLimits:
     """What an operator may choose of it. Times in milliseconds; 0: no such limit."""
 
     pending_calls_max: int = 192
-    connection_streams_max: int = 64
+    connection_streams_max: int = 256
     """A third of `pending_calls_max`: one or two connections that open streams and reset them can
     not fill what waits for everybody."""
     connection_idle_ms_max: int = 900_000

@@ -200,11 +200,12 @@ async def test_a_connection_is_told_how_many_streams_it_may_have(wire: Wire):
             if kind == frames.SETTINGS and not flags & frames.ACK:
                 told = frames.read_settings(payload)
     writer.close()
-    assert told[frames.MAX_CONCURRENT_STREAMS] == 64
+    assert told[frames.MAX_CONCURRENT_STREAMS] == 256
 
 
 async def test_more_calls_than_streams_wait_at_their_caller(tmp_path: Path):
     wire = await started(tmp_path, connection_streams_max=2)
+    await wire.hold(("pear", "berlin", 1))  # from here on the connection has been told
     held = await asyncio.gather(*(wire.hold(("pear", "berlin", 1)) for _ in range(20)))
     assert len({each.reservation_id for each in held}) == 20
     await wire.stop()
