@@ -35,8 +35,8 @@ demo: setup ## Real retail data through a real server, killed in the middle; JOU
 	$(BIN)/holdfast demo $(if $(JOURNAL),--journal $(JOURNAL)) $(DEMO_ARGS)
 
 .PHONY: test
-test: setup ## The everyday tests (five minutes on two cores); WORKERS (default 2), PYTEST_ARGS
-	$(BIN)/pytest --numprocesses $(or $(WORKERS),2) $(PYTEST_ARGS)
+test: setup ## The everyday tests (six to twelve minutes on two cores); WORKERS (default 2), PYTEST_ARGS
+	$(BIN)/pytest --numprocesses $(or $(WORKERS),2) --dist worksteal $(PYTEST_ARGS)
 
 .PHONY: lint
 lint: lint-style type lint-imports lint-proto lint-deploy ## Every check that only reads
