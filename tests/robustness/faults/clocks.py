@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
+from collections import Counter
 
 from holdfast import aio
 from holdfast.values.inventory import Count
@@ -21,6 +22,8 @@ HOUR_MS = 3_600_000
 _ROUNDING_MS = 2
 _EXPIRY_S_MAX = 30.0
 _PER_MESSAGE = 1_000
+# Where this machine stood still for so long that all should be due by now.
+_TTL_S_MIN = 0.1
 EXPIRED_AT_ONCE_MAX = 2_000
 
 
@@ -97,7 +100,8 @@ async def expire_in_one_second(session: Session, size: Size) -> None:
         messages = holds // _PER_MESSAGE
         began_s, all_due_s = time.monotonic(), 1.0 + 3.0 * messages * message_s
         for _ in range(messages):
-            await _hold_many(session, client, all_due_s - (time.monotonic() - began_s))
+            left_s = all_due_s - (time.monotonic() - began_s)
+            await _hold_many(session, client, max(_TTL_S_MIN, left_s))
         due_s = began_s + all_due_s
         async with session.traffic(shoppers=size.shoppers) as traffic:
             while (await _held(client)) > 0:
@@ -123,9 +127,8 @@ async def _hold_many(session: Session, client: aio.Client, ttl_s: float) -> floa
     made = await client.bulk_reserve(
         [Hold(lines=[("many", NODES[0], 1)], ttl=ttl_s)] * _PER_MESSAGE
     )
-    session.findings.need(
-        all(outcome.held for outcome in made.outcomes), "a hold of the many was refused"
-    )
+    refused = Counter(outcome.reason for outcome in made.outcomes if not outcome.held)
+    session.findings.need(not refused, f"holds of the many were refused: {dict(refused)}")
     return time.monotonic() - sent_s
 
 
