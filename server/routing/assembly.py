@@ -395,7 +395,7 @@ def _given_back(network: Network, order: Order, held: Held) -> tuple[Integers, I
             if number is not None:
                 stock[number, line] += units
     schedule = network.schedule
-    key = (id(schedule), schedule.renewals)
+    key = (schedule, schedule.renewals)
     if key not in held.capacities_on:
         held.capacities_on.clear()
         held.capacities_on[key] = _capacities_back(network, held)

@@ -35,8 +35,8 @@ class ConnectionLimits:
 
     pending_calls_max: int = 192
     connection_streams_max: int = 256
-    """A third of `pending_calls_max`: one or two connections that open streams and reset them can
-    not fill what waits for everybody."""
+    """More than a burst of one caller: a new connection that has not heard the limit yet is refused
+    what it opens beyond it, as is who takes a stream for closed before its memory is free."""
     connection_idle_ms_max: int = 900_000
     connection_age_ms_max: int = 3_600_000
 

@@ -5,11 +5,9 @@ touching the decoder, the queue, the journal and the encoder, whatever the numbe
 requests that come at the same time go through these together, as a bulk message would, and each
 call gets the answer it would have got alone.
 
-Under load a request waits for company, at least 4 ms and longer the more creates are under way, for
-then all of them wait for the processor anyway; no longer than until half of those under way are
-together. Where a few callers come one after another nothing waits. Whether there is load is told by
-how many creates were under way together of late, not right now: after a quick commit there are few,
-which would then go alone, cost the most, and keep it so.
+Under load (`crowd`) a request waits for company, at least 4 ms and longer the more creates are
+under way, for then all of them wait for the processor anyway; no longer than until half of those
+under way are together. Where a few callers come one after another nothing waits.
 Measured on one core with 64 callers (`python -m benchmarks unary`): 1,057 us a create where most
 went alone, 527 since. A set costs some 900 us beside what each of its requests does.
 """
@@ -25,16 +23,14 @@ from numpy.typing import NDArray
 from engine.outcomes import Outcomes
 from server.transport.calls import Call
 from server.transport.channel_nodes import ChannelNodes
+from server.transport.crowd import Crowd, is_in_hurry
 from server.transport.decode import Caller, Decoded, decode
 from server.transport.encode import encode_creates
 from server.transport.framing import framed
 from server.transport.ledger_view import LedgerView
 
-# A request waits for company where this many creates were under way together of late ...
-_CROWD_MIN = 4
-# ... of which figure this much is left with each flush.
-_CROWD_LEFT = 0.95
-# ... for this long, times the crowd over `_CROWD_EASY`, within these bounds ...
+# Under load a request waits for company this long, times the crowd over `_CROWD_EASY`, within
+# these bounds ...
 _GATHER_S_MIN = 0.004
 _GATHER_S_MAX = 0.012
 _CROWD_EASY = 16
@@ -42,8 +38,6 @@ _CROWD_EASY = 16
 _CROWD_TOGETHER = 0.5
 _TOGETHER_MIN = 8
 _TOGETHER_MAX = 1024
-# A caller in a hurry goes alone: its deadline must not end others, nor theirs drop it.
-_HURRY_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +63,7 @@ class CreateCollector:
         self._channels = channels
         self._waiting: dict[Caller, list[_Waiting]] = {}
         self._count = 0
-        self._under_way = 0
-        self._crowd = 0.0
+        self._crowd = Crowd()
         self._flush: asyncio.Handle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -83,33 +76,34 @@ class CreateCollector:
         waiting = _Waiting(raw, call.remaining_s(), loop.create_future())
         self._waiting.setdefault(call.caller, []).append(waiting)
         self._count += 1
-        self._under_way += 1
-        self._crowd = max(self._crowd, self._under_way)
+        self._crowd.enter()
+        crowd = self._crowd.of_late
         if self._flush is None:
-            if self._crowd >= _CROWD_MIN:
-                gather_s = _GATHER_S_MIN * self._crowd / _CROWD_EASY
+            if self._crowd.is_load:
+                gather_s = _GATHER_S_MIN * crowd / _CROWD_EASY
                 gather_s = min(max(gather_s, _GATHER_S_MIN), _GATHER_S_MAX)
                 self._flush = loop.call_later(gather_s, self._send)
             else:
                 self._flush = loop.call_soon(self._send)
-        elif self._count >= min(max(self._crowd * _CROWD_TOGETHER, _TOGETHER_MIN), _TOGETHER_MAX):
+        elif self._count >= min(max(crowd * _CROWD_TOGETHER, _TOGETHER_MIN), _TOGETHER_MAX):
             self._flush.cancel()
             self._send()
         try:
             return await waiting.future
         finally:
-            self._under_way -= 1
+            self._crowd.leave()
 
     def _send(self) -> None:
         """Give what has gathered to the ledger."""
         self._flush = None
         self._count = 0
-        self._crowd *= _CROWD_LEFT
+        self._crowd.set_goes()
         gathered, self._waiting = self._waiting, {}
         for caller, calls in gathered.items():
             here = [call for call in calls if not call.future.done()]
-            relaxed = [call for call in here if not _is_in_hurry(call)]
-            for group in [relaxed, *([call] for call in here if _is_in_hurry(call))]:
+            relaxed = [call for call in here if not is_in_hurry(call.remaining_s)]
+            hurried = [[call] for call in here if is_in_hurry(call.remaining_s)]
+            for group in [relaxed, *hurried]:
                 if group:
                     task = asyncio.ensure_future(self._apply(caller, group))
                     self._tasks.add(task)
@@ -170,7 +164,3 @@ class CreateCollector:
                 rows[index : index + 1], details[start : int(ends[index])], answer.changed
             )
             call.future.set_result(Answer(b"", own))
-
-
-def _is_in_hurry(call: _Waiting) -> bool:
-    return call.remaining_s is not None and call.remaining_s < _HURRY_S

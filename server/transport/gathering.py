@@ -13,13 +13,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from server.transport.calls import Call
+from server.transport.crowd import Crowd, is_in_hurry
 
-_CROWD_MIN = 4
-_CROWD_LEFT = 0.95
 _GATHER_S = 0.008
 _TOGETHER_MAX = 256
-# A caller in a hurry does not wait.
-_HURRY_S = 0.25
 
 
 class Gathering:
@@ -27,22 +24,20 @@ class Gathering:
 
     def __init__(self) -> None:
         self._waiting: list[asyncio.Future[None]] = []
-        self._under_way = 0
-        self._crowd = 0.0
+        self._crowd = Crowd()
         self._flush: asyncio.TimerHandle | None = None
 
     async def serve(
         self, handler: Callable[[bytes, Call], Awaitable[bytes]], raw: bytes, call: Call
     ) -> bytes:
         """What the handler answers, together with others under load."""
-        self._under_way += 1
-        self._crowd = max(self._crowd, self._under_way)
+        self._crowd.enter()
         try:
-            if self._crowd >= _CROWD_MIN and not _is_in_hurry(call):
+            if self._crowd.is_load and not is_in_hurry(call.remaining_s()):
                 await self._company()
             return await handler(raw, call)
         finally:
-            self._under_way -= 1
+            self._crowd.leave()
 
     async def _company(self) -> None:
         loop = asyncio.get_running_loop()
@@ -57,13 +52,8 @@ class Gathering:
 
     def _go(self) -> None:
         self._flush = None
-        self._crowd *= _CROWD_LEFT
+        self._crowd.set_goes()
         waiting, self._waiting = self._waiting, []
         for turn in waiting:
             if not turn.done():
                 turn.set_result(None)
-
-
-def _is_in_hurry(call: Call) -> bool:
-    remaining_s = call.remaining_s()
-    return remaining_s is not None and remaining_s < _HURRY_S

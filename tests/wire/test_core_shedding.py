@@ -207,7 +207,7 @@ async def test_more_calls_than_streams_are_each_made_once(tmp_path: Path):
     """They wait at their caller; the core counts a stream until its memory is free, so it may
     refuse one that the caller believes it has: such a call is sent again."""
     wire = await started(tmp_path, connection_streams_max=2)
-    patient = RetryPolicy(attempts_max=1_000, backoff_s_max=0.05, budget_per_call=1.0)
+    patient = RetryPolicy(attempts_max=1_000, backoff_s_max=0.05, budget_tokens_max=1e6)
     target = f"127.0.0.1:{wire.server.port}"
     async with holdfast.aio.Client(target, timeout=60.0, channels=1, retry=patient) as client:
         lines = [("pear", "berlin", 1)]

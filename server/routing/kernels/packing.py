@@ -52,19 +52,8 @@ def _vector(out: NDArray[np.uint8], at: Any, values: NDArray[np.int64]) -> Integ
 
 @kernel
 def _columns(out: NDArray[np.uint8], at: Any, values: NDArray[np.int64]) -> Integer:
-    rows, columns = values.shape
-    for column in range(columns):
-        least: Integer = values[0, column] if rows > 0 else np.int64(-1)
-        most: Integer = least
-        for row in range(rows):
-            least = min(least, values[row, column])
-            most = max(most, values[row, column])
-        wide, width = _width(least + 1), _width(most - least)
-        out[at] = wide << 4 | width
-        at = _write(out, at + 1, least + 1, wide)
-        if width > 0:
-            for row in range(rows):
-                at = _write(out, at, values[row, column] - least, width)
+    for column in range(values.shape[1]):
+        at = _vector(out, at, values[:, column])
     return at
 
 

@@ -1,0 +1,50 @@
+"""How many calls of a kind are under way together: whether one of them should wait for company.
+
+Callers: `create_collector`, `gathering`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# There is load where so many were under way together of late ...
+_LOAD_MIN: Final = 4
+# ... of which figure this much is left with each set that goes.
+_LEFT: Final = 0.95
+# Who has no more time than this goes alone: its deadline must not end others, nor theirs drop it.
+_HURRY_S: Final = 0.25
+
+
+class Crowd:
+    """Counts them. Not right now but of late: after a quick commit there are few, which would then
+    go alone, cost the most, and keep it so."""
+
+    __slots__ = ("_under_way", "of_late")
+
+    def __init__(self) -> None:
+        self._under_way = 0
+        self.of_late = 0.0
+        """The most that were under way together, less with every set that has gone since."""
+
+    def enter(self) -> None:
+        """One more is under way."""
+        self._under_way += 1
+        self.of_late = max(self.of_late, self._under_way)
+
+    def leave(self) -> None:
+        """One of them has its answer."""
+        self._under_way -= 1
+
+    def set_goes(self) -> None:
+        """Those who have gathered go on together."""
+        self.of_late *= _LEFT
+
+    @property
+    def is_load(self) -> bool:
+        """Whether company is to be expected."""
+        return self.of_late >= _LOAD_MIN
+
+
+def is_in_hurry(remaining_s: float | None) -> bool:
+    """Whether a caller who waits so much longer should not wait for company. None: for ever."""
+    return remaining_s is not None and remaining_s < _HURRY_S
