@@ -97,6 +97,17 @@ async def refused(call: Any) -> Error:
     return Error(**{**vars(error), "pushback_ms": int(pushback)})
 
 
+_running: set[Wire] = set()
+
+
+@pytest.fixture(autouse=True)
+async def _no_server_outlives_its_test() -> AsyncIterator[None]:
+    """Where a test fails, its server is stopped all the same: the next test must not pay for it."""
+    yield
+    while _running:
+        await _running.pop().stop()
+
+
 class Wire:
     """A running server and every stub to it."""
 
@@ -117,6 +128,7 @@ class Wire:
         )
         self.server = Server(config, make_clock=self._clock_from)
         await self.server.start()
+        _running.add(self)
         # A channel of its own: gRPC would share the connection of an earlier test's port.
         self.channel = grpc.aio.insecure_channel(
             f"127.0.0.1:{self.server.port}", options=[("grpc.use_local_subchannel_pool", 1)]
@@ -133,6 +145,7 @@ class Wire:
         return self.clock
 
     async def stop(self) -> None:
+        _running.discard(self)
         await self.channel.close()
         self.server.drain(0)
         await self.server.stop()
