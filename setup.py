@@ -27,9 +27,6 @@ setup(
         *find_packages(str(HERE), include=["engine", "engine.*", "server", "server.*"]),
         *find_packages(str(HERE / "clients"), include=["holdfast", "holdfast.*"]),
     ],
-    package_dir={
-        "engine": "engine",
-        "server": "server",
-        "holdfast": "clients/holdfast",
-    },
+    py_modules=["holdfast_script"],
+    package_dir={"": "clients", "engine": "engine", "server": "server"},
 )

@@ -14,7 +14,12 @@ from tests.wire.client_server import RunningServer
 
 pytestmark = pytest.mark.wire
 
-PROGRAM = [sys.executable, "-m", "holdfast"]
+# As the installed script does it.
+PROGRAM = [
+    sys.executable,
+    "-c",
+    "import sys; sys.argv[0] = 'holdfast'; import holdfast_script; holdfast_script.main()",
+]
 
 
 def run(
@@ -79,6 +84,8 @@ def test_serve_is_started_served_and_stopped(tmp_path: Path, unused_tcp_port: in
         finally:
             process.kill()
             process.wait()
+    said = (tmp_path / "log").read_text().splitlines()
+    assert all(line.startswith("timestamp=") for line in said), said  # nothing of gRPC's core
     assert run("health", "--target", target, "--timeout", "0.3").returncode == 4
 
 

@@ -15,12 +15,6 @@ Exit codes:
 ====  ==================================================================================
 """
 
-import os
-
-# Before gRPC is loaded: its core writes remarks of its own to stderr, which is for people and logs.
-os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
-
 from holdfast.cli.app import main
 
 __all__ = ["main"]
