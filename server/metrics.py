@@ -94,6 +94,7 @@ class Metrics(Collector):
         self.batch_bytes = 0
         self.decode_fallbacks = 0
         self.sold_out_early = 0
+        self.shortfall_moves = 0
         self.watches = 0
         self.watch_coalesced = 0
         self.certificate_reloads = 0
@@ -164,6 +165,11 @@ class Metrics(Collector):
                 "holdfast_sold_out_early",
                 "Requests refused for lack of stock before the ledger was asked.",
                 self.sold_out_early,
+            ),
+            (
+                "holdfast_shortfall_moves",
+                "Reservations that REPLAN moved away from a shortfall.",
+                self.shortfall_moves,
             ),
             ("holdfast_journal_bytes", "Bytes of commands given to the journal.", self.batch_bytes),
             (

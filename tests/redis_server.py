@@ -16,6 +16,7 @@ from typing import Any
 import redis
 
 from holdfast.demo.redis_server import RedisProcess, binary, free_port
+from server.journal import redis_journal
 from server.journal.redis_checks import ACL_RULES
 
 __all__ = ["PASSWORD", "USER", "RedisServer", "binary", "free_port", "running"]
@@ -29,6 +30,8 @@ class RedisServer(RedisProcess):
 
     def __init__(self, *settings: str) -> None:
         """`settings` are lines of redis.conf, besides or instead of the durable ones."""
+        # Its port may have been another server's, whose data must not be missed here.
+        redis_journal._acknowledged.clear()
         super().__init__(f"user {USER} on >{PASSWORD} {ACL_RULES}", *settings)
 
     @contextlib.contextmanager

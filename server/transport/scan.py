@@ -232,3 +232,33 @@ def supplies(
             rows = rows[(times > last[0]) | ((times == last[0]) & (rows > last[1]))]
     page = rows[:most].tolist()
     return page, page[-1] + 1 if len(rows) > most else -1
+
+
+@kernel
+def _holders(st: Any, positions: NDArray[np.bool_], matches: NDArray[np.bool_]) -> None:
+    for row in range(matches.shape[0]):
+        state = st.reservations[row].state
+        matches[row] = False
+        if state != outcomes.HELD and state != outcomes.CONFIRMED:
+            continue
+        take_row: Integer = np.int64(st.reservations[row].first_take)
+        while take_row >= 0:
+            take = st.takes[take_row]
+            if take.quantity > 0 and positions[take.position]:
+                matches[row] = True
+                break
+            take_row = np.int64(take.next)
+
+
+def holders(state: State, positions: NDArray[np.int64]) -> list[int]:
+    """Open reservations with open units at one of these positions (rows), newest first.
+
+    O(reservations).
+    """
+    marked = np.zeros(int(state.meta["position_count"][0]), np.bool_)
+    marked[positions] = True
+    matches = np.empty(int(state.meta["reservation_high"][0]), np.bool_)
+    _holders(state.tables, marked, matches)
+    rows = np.flatnonzero(matches)
+    ages = np.argsort(state.reservations["create_revision"][rows])
+    return [int(row) for row in rows[ages[::-1]]]

@@ -56,6 +56,7 @@ from server.transport.services.reservations import ReservationService
 from server.transport.services.routing import RoutingService
 from server.transport.services.watch import WatchService
 from server.transport.services.waves import WaveService
+from server.transport.shortfall_moves import ShortfallMoves
 from server.transport.sold_out import SoldOut
 from server.transport.wave_metrics import WaveMetrics
 
@@ -204,11 +205,6 @@ def _handlers(
     ).register(availability)
     WatchService(view, channels, hub).register(availability)
 
-    inventory = methods("InventoryService")
-    InventoryService(view).register(inventory)
-    InventoryReads(view, nodes).register(inventory)
-    IngestService(view, metrics).register(inventory)
-
     network = methods("NetworkService")
     catalog = Catalog()
     network_service = NetworkService(view, channels, catalog)
@@ -228,6 +224,12 @@ def _handlers(
     metrics.add_gauges(wave_metrics.collect)
     WaveService(view, routing_service, promises, solvers, wave_metrics, admission).register(routing)
     ExplanationService(view, routing_service, log).register(routing)
+
+    inventory = methods("InventoryService")
+    moves = ShortfallMoves(view, channels, nodes, metrics, service, promises)
+    InventoryService(view, moves).register(inventory)
+    InventoryReads(view, nodes).register(inventory)
+    IngestService(view, metrics, moves).register(inventory)
 
     queues = methods("QueueService")
     QueueService(view, admission.turns).register(queues)

@@ -85,6 +85,7 @@ def warm_up() -> None:
     find_request(state.tables, np.uint64(1), np.uint64(1))
     scan.positions(state, tables.STOCK, 0, 10)
     scan.reservations(state, 0, 10)
+    scan.holders(state, rows)
     scan.movements(state, 0, 10)
     scan.supplies(state, 0, 10)
     in_use.why_in_use(state, NODE, "n")

@@ -75,6 +75,9 @@ def weigh(
                     fence = np.int64(find_fence(st, row, channel_key))
                 there = np.int64(sellable(st, row, channel_key, fence))
             if o.stock_back.shape[0] > 0:
+                # What the order gives back covers a shortfall first.
+                if row >= 0:
+                    there += min(np.int64(0), np.int64(available(st, row)))
                 there = max(np.int64(0), there + o.stock_back[node, line])
             stock[node, line] = there
             units += there
@@ -116,9 +119,9 @@ def _slot_row(st: Any, n: Any, level: int, node: int, service: int) -> Integer:
 
 @kernel
 def _left(st: Any, row: int, default: int) -> tuple[Integer, Integer]:
-    """(what a capacity has left, whether the ledger has it)."""
+    """(what a capacity has left, below 0 where it was cut; whether the ledger has it)."""
     if row >= 0:
-        return max(np.int64(0), np.int64(available(st, row))), np.int64(1)
+        return np.int64(available(st, row)), np.int64(1)
     return np.int64(default), np.int64(0)
 
 
@@ -135,7 +138,8 @@ def _pick_level(st: Any, n: Any, o: Any, x: Any, place: int, node: int) -> Integ
             continue
         left, known = _left(st, _pick_row(st, n, day, node), n.pick_default[node])
         if o.pick_back.shape[0] > 0:
-            left = max(np.int64(0), left + o.pick_back[day, node])
+            left += o.pick_back[day, node]
+        left = max(np.int64(0), left)
         if min(left, units) > best:
             best = min(left, units)
             level = day
@@ -183,7 +187,7 @@ def _fill_service(
     left, known = _left(st, _slot_row(st, n, level, node, service), default)
     used: Integer = np.int64(level)
     if o.slot_back.shape[0] > 0:
-        left = max(np.int64(0), left + o.slot_back[level, node, service])
+        left += o.slot_back[level, node, service]
     for later in range(level + 1, n.ready_ms.shape[0]):
         # Where a pickup is full the parcels wait for one of a later day.
         if left > 0:
@@ -191,8 +195,9 @@ def _fill_service(
         if n.ready_ms[later, node, service] > ready:
             left, known = _left(st, _slot_row(st, n, later, node, service), default)
             if o.slot_back.shape[0] > 0:
-                left = max(np.int64(0), left + o.slot_back[later, node, service])
+                left += o.slot_back[later, node, service]
             used = later
+    left = max(np.int64(0), left)
     day = n.ready_day[used, node, service]
     base = o.numbers[ROAD_BASE]
     last = _after(n, service, day, n.days_max[service, n_zone], base)

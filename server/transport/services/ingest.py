@@ -31,6 +31,7 @@ from server.transport.document_commands import delete_document, put_document
 from server.transport.errors import TABLE, Case, Fault, Refusal, Refused, reason_of, refusal
 from server.transport.inbox import Inbox
 from server.transport.ledger_view import LedgerView
+from server.transport.shortfall_moves import ShortfallMoves, short_rows
 from server.transport.validation import Checker, shown, time_ms_max
 
 _PROGRESS = struct.Struct("<Q")
@@ -51,8 +52,9 @@ _COLUMNS = {
 class IngestService:
     """The handler of IngestInventory."""
 
-    def __init__(self, view: LedgerView, metrics: Metrics) -> None:
+    def __init__(self, view: LedgerView, metrics: Metrics, moves: ShortfallMoves) -> None:
         self._view = view
+        self._moves = moves
         self._metrics = metrics
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -132,6 +134,8 @@ class IngestService:
             self._metrics.refused(name)
         short = answer.details["kind"][:count] == outcomes.SHORTFALL
         reply.shortfall_rows = int(short.sum())
+        if rows.policy == commands.REPLAN:
+            await self._moves.cover([row for _, row in short_rows(answer)], call)
         return reply
 
     def _is_remembered(self, call: Call, feed_id: bytes, sequence: int) -> bool:

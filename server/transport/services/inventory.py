@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from engine import balances, outcomes, reads, tables
 from engine.outcomes import Outcomes
-from holdfast.v1 import errors_pb2
+from holdfast.v1 import errors_pb2, types_pb2
 from holdfast.v1 import inventory_service_pb2 as messages
 from server.application.piece_queue import REPORT
 from server.transport import refusals
@@ -25,14 +25,16 @@ from server.transport.position_messages import (
     supply_message,
     told_position,
 )
+from server.transport.shortfall_moves import ShortfallMoves, short_rows
 from server.transport.validation import Checker
 
 
 class InventoryService:
     """Handlers of the service's unary methods that write."""
 
-    def __init__(self, view: LedgerView) -> None:
+    def __init__(self, view: LedgerView, moves: ShortfallMoves) -> None:
         self._view = view
+        self._moves = moves
 
     def register(self, methods: Methods) -> None:
         """Offer every method that writes."""
@@ -124,6 +126,13 @@ class InventoryService:
         ]
         for line, name in self._cancelled(answer.details):
             results[line].cancelled_reservation_ids.append(name)
+        short = {
+            row: line
+            for line, row in short_rows(answer)
+            if request.counts[line].shortfall_policy == types_pb2.SHORTFALL_POLICY_REPLAN
+        }
+        for row, names in (await self._moves.cover(short, call)).items():
+            results[short[row]].reassigned_reservation_ids.extend(names)
         return messages.CountInventoryResponse(
             results=results, revision=int(answer.rows["revision"][0])
         )
@@ -166,6 +175,11 @@ class InventoryService:
 
     # --- Supply ------------------------------------------------------------------------------
 
+    async def _move(self, request: Any, answer: Outcomes, call: Call) -> None:
+        """REPLAN of a supply that shrank, or brought less than was promised of it."""
+        if request.shortfall_policy == types_pb2.SHORTFALL_POLICY_REPLAN:
+            await self._moves.cover([row for _, row in short_rows(answer)], call)
+
     async def upsert_supply(
         self, request: messages.UpsertSupplyRequest, call: Call
     ) -> messages.UpsertSupplyResponse:
@@ -173,6 +187,7 @@ class InventoryService:
         lines = [refusals.Line(field="(request)", sku=request.sku, node=request.node)]
         names = {"sku": request.sku, "node": request.node, "supply_id": request.supply_id}
         answer = await self._submit(codec.upsert_supply, request, call, lines, names)
+        await self._move(request, answer, call)
         return messages.UpsertSupplyResponse(
             supply=self._supply(answer, request.source_node),
             shortfall_quantity=_shortfall(answer.details),
@@ -185,6 +200,7 @@ class InventoryService:
         """ReceiveSupply."""
         names = {"supply_id": request.supply_id}
         answer = await self._submit(codec.receive_supply, request, call, (), names)
+        await self._move(request, answer, call)
         moved = answer.details[answer.details["kind"] == outcomes.MOVED]
         return messages.ReceiveSupplyResponse(
             supply=self._supply(answer),
@@ -200,6 +216,7 @@ class InventoryService:
         """CancelSupply."""
         names = {"supply_id": request.supply_id}
         answer = await self._submit(codec.cancel_supply, request, call, (), names)
+        await self._move(request, answer, call)
         return messages.CancelSupplyResponse(
             supply=self._supply(answer),
             shortfall_quantity=_shortfall(answer.details),

@@ -74,7 +74,7 @@ async def tls_before(server: RedisServer, directory: Path, address: str) -> Asyn
     listener = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
     port = listener.sockets[0].getsockname()[1]
     try:
-        yield f"rediss://{USER}:{PASSWORD}@127.0.0.1:{port}/0?ca={certificate_path}"
+        yield f"rediss://{USER}:{PASSWORD}@127.0.0.1:{port}/0?timeout_ms=60000&ca={certificate_path}"
     finally:
         listener.close()
         if copying:
@@ -94,7 +94,7 @@ async def test_a_certificate_of_an_unknown_authority_is_refused(
 ) -> None:
     async with tls_before(server, tmp_path, "127.0.0.1") as url:
         with pytest.raises(JournalUnavailable, match=r"(?i)certificate"):
-            await open_journal(url.partition("?")[0], WHO)
+            await open_journal(url.partition("&ca=")[0], WHO)
 
 
 async def test_a_certificate_of_another_address_is_refused(
