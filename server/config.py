@@ -22,12 +22,14 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
 from engine.state import Capacity
-from server.admission.queues import QueuesRefused, read_queues
-from server.admission.quotas import QuotasRefused, read_quotas
+from server.admission.queues import read_queues
+from server.admission.quotas import read_quotas
+from server.admission.scopes import read_scopes
+from server.admission.settings_file import FileRefused
 
 PREFIX = "HOLDFAST_"
 
@@ -266,6 +268,9 @@ class Config:
         "how long the ledger's answers may take before fewer calls are let in",
     )
     quotas: Path | None = _setting(None, _PATH, "TOML file of what each caller may have")
+    scopes: Path | None = _setting(
+        None, _PATH, "TOML file of what each caller may do; without it everybody may do everything"
+    )
     queues: Path | None = _setting(
         None, _PATH, "TOML file of the SKUs that have a waiting queue, and how it moves"
     )
@@ -491,10 +496,17 @@ def _from_flags(arguments: Mapping[str, Any], found: dict[str, Any], problems: l
             _from_text("flags", flag(name), name, str(value), found, problems)
 
 
+_FILES: Final[dict[str, Callable[[Path], object]]] = {
+    "quotas": read_quotas,
+    "scopes": read_scopes,
+    "queues": read_queues,
+}
+
+
 def _contradictions(config: Config) -> list[str]:
     """What is wrong with settings that are each allowed."""
     problems = []
-    for name in ("tls_certificate", "tls_key", "tls_client_ca", "quotas", "queues"):
+    for name in ("tls_certificate", "tls_key", "tls_client_ca", *_FILES):
         path: Path | None = getattr(config, name)
         if path is not None and not path.is_file():
             problems.append(f"{name} = {str(path)!r}: no such file")
@@ -504,16 +516,13 @@ def _contradictions(config: Config) -> list[str]:
         problems.append(
             "tls_client_ca: callers can only be checked with tls_certificate and tls_key"
         )
-    if config.quotas is not None and config.quotas.is_file():
-        try:
-            read_quotas(config.quotas)
-        except QuotasRefused as fault:
-            problems += [f"quotas: {line}" for line in str(fault).splitlines()]
-    if config.queues is not None and config.queues.is_file():
-        try:
-            read_queues(config.queues)
-        except QueuesRefused as fault:
-            problems += [f"queues: {line}" for line in str(fault).splitlines()]
+    for name, reader in _FILES.items():
+        path = getattr(config, name)
+        if path is not None and path.is_file():
+            try:
+                reader(path)
+            except FileRefused as fault:
+                problems += [f"{name}: {line}" for line in str(fault).splitlines()]
     if config.admission_calls_min > config.admission_calls_max:
         problems.append(
             f"admission_calls_min = {config.admission_calls_min}: must not be above "

@@ -32,8 +32,10 @@ from server.admission.brownout import Brownout, Mode
 from server.admission.gradient_limit import GradientLimit, LimitSettings
 from server.admission.limiter import Limiter
 from server.admission.loop_time import wanted_s
-from server.admission.queues import QueuesRefused, read_queues, read_secret
-from server.admission.quotas import Quotas, QuotasRefused, read_quotas
+from server.admission.queues import read_queues, read_secret
+from server.admission.quotas import Quotas, read_quotas
+from server.admission.scopes import Scopes, read_scopes
+from server.admission.settings_file import FileRefused
 from server.application.clock import Clock, SystemClock
 from server.application.gateway import Gateway, Phase
 from server.application.hold_origins import HoldOrigins, Noting
@@ -303,14 +305,13 @@ class Server:
             raise CannotStart(str(fault)) from fault
 
     def _make_admission(self) -> Admission:
-        """Raises CannotStart where the file of quotas is not as it should be."""
+        """Raises CannotStart where a file of quotas or scopes is not as it should be."""
         config = self.config
-        quotas = Quotas()
-        if config.quotas is not None:
-            try:
-                quotas = read_quotas(config.quotas)
-            except QuotasRefused as fault:
-                raise CannotStart(str(fault)) from fault
+        try:
+            quotas = read_quotas(config.quotas) if config.quotas is not None else Quotas()
+            scopes = read_scopes(config.scopes) if config.scopes is not None else Scopes()
+        except FileRefused as fault:
+            raise CannotStart(str(fault)) from fault
         limiter = Limiter(
             GradientLimit(
                 LimitSettings(
@@ -334,6 +335,7 @@ class Server:
             limiter,
             quotas,
             brownout,
+            scopes=scopes,
             sold_out_early=early,
             turns=self._make_turns(),
         )
@@ -348,7 +350,7 @@ class Server:
             found = read_queues(self.config.queues)
             path = found.secret_file or self.config.data / "queue-secret"
             secret = read_secret(path, make=found.secret_file is None)
-        except QueuesRefused as fault:
+        except FileRefused as fault:
             raise CannotStart(str(fault)) from fault
         return Turns(self._gateway, found.queues.values(), secret)
 

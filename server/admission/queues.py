@@ -21,13 +21,13 @@ from __future__ import annotations
 
 import os
 import secrets
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
 from engine import limits
+from server.admission.settings_file import FileRefused, read_table
 from server.admission.waiting_line import LineSettings
 
 queue_bytes_max: Final = 32
@@ -40,10 +40,6 @@ _RANGES: Final = {
     "abandoned_ms": (5_000, 3_600_000),
     "places_max": (1, 5_000_000),
 }
-
-
-class QueuesRefused(ValueError):
-    """The file is not as it should be; one sentence for each reason, each on its line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +60,8 @@ class Queues:
 
 
 def read_queues(path: Path) -> Queues:
-    """The queues in `path`. Raises QueuesRefused with every problem found."""
-    try:
-        table = tomllib.loads(path.read_text())
-    except OSError as fault:
-        raise QueuesRefused(f"{path}: can not be read: {fault.strerror or fault}") from fault
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
-        raise QueuesRefused(f"{path}: is not TOML: {fault}") from fault
-    problems = [
-        f"{path}: {key} is unknown; known: default, queues, secret_file"
-        for key in table
-        if key not in ("default", "queues", "secret_file")
-    ]
+    """The queues in `path`. Raises FileRefused with every problem found."""
+    table, problems = read_table(path, ("default", "queues", "secret_file"))
     default = _line(f"{path}: default", table.get("default", {}), LineSettings(), problems)
     secret = table.get("secret_file", "")
     if not isinstance(secret, str):
@@ -98,7 +84,7 @@ def read_queues(path: Path) -> Queues:
         if first[sku] != queue.name
     ]
     if problems:
-        raise QueuesRefused("\n".join(problems))
+        raise FileRefused("\n".join(problems))
     secret_file = Path(secret).expanduser() if secret else None
     if secret_file is not None and not secret_file.is_absolute():
         secret_file = path.parent / secret_file
@@ -108,7 +94,7 @@ def read_queues(path: Path) -> Queues:
 def read_secret(path: Path, *, make: bool) -> bytes:
     """What signs places: the bytes in `path`. `make`: write it where there is none.
 
-    Raises QueuesRefused.
+    Raises FileRefused.
     """
     try:
         if make:
@@ -124,9 +110,9 @@ def read_secret(path: Path, *, make: bool) -> bytes:
                     os.fsync(file.fileno())
         secret = path.read_bytes().strip()
     except OSError as fault:
-        raise QueuesRefused(f"{path}: can not be read: {fault.strerror or fault}") from fault
+        raise FileRefused(f"{path}: can not be read: {fault.strerror or fault}") from fault
     if len(secret) < _SECRET_BYTES_MIN:
-        raise QueuesRefused(
+        raise FileRefused(
             f"{path}: {len(secret)} bytes, at least {_SECRET_BYTES_MIN} for what signs places"
         )
     return secret

@@ -18,18 +18,14 @@ Callers: `server.lifecycle` reads the file, the transport asks.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
+from server.admission.settings_file import read_callers
+
 _VALUE_MAX: Final = 1_000_000_000
-_CALLERS_MAX: Final = 10_000
-
-
-class QuotasRefused(ValueError):
-    """The file is not as it should be; one sentence for each reason, each on its line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,32 +64,8 @@ _KEYS: Final = tuple(item.name for item in fields(Quota))
 
 
 def read_quotas(path: Path) -> Quotas:
-    """The quotas in `path`. Raises QuotasRefused with every problem found."""
-    try:
-        table = tomllib.loads(path.read_text())
-    except OSError as fault:
-        raise QuotasRefused(f"{path}: can not be read: {fault.strerror or fault}") from fault
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
-        raise QuotasRefused(f"{path}: is not TOML: {fault}") from fault
-    problems = [
-        f"{path}: {key} is unknown; known: default, callers"
-        for key in table
-        if key not in ("default", "callers")
-    ]
-    default = _quota(f"{path}: default", table.get("default", {}), Quota(), problems)
-    named = table.get("callers", {})
-    callers: dict[bytes, Quota] = {}
-    if not isinstance(named, dict):
-        problems.append(f"{path}: callers must be a table of tables")
-    elif len(named) > _CALLERS_MAX:
-        problems.append(f"{path}: {len(named)} callers, at most {_CALLERS_MAX}")
-    else:
-        for name, values in named.items():
-            where = f'{path}: callers."{name}"'
-            callers[name.encode()] = _quota(where, values, default, problems)
-    if problems:
-        raise QuotasRefused("\n".join(problems))
-    return Quotas(default, callers)
+    """The quotas in `path`. Raises FileRefused with every problem found."""
+    return Quotas(*read_callers(path, Quota(), _quota))
 
 
 def _quota(where: str, values: Any, base: Quota, problems: list[str]) -> Quota:

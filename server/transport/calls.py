@@ -16,6 +16,7 @@ import grpc
 from google.protobuf.message import Message
 
 from engine import limits
+from server.admission.scopes import scope_of
 from server.application.gateway import Gateway, NotDone, Why
 from server.logs import get
 from server.metrics import MethodStats, Metrics
@@ -31,6 +32,7 @@ Q = TypeVar("Q", bound=Message)
 
 _log = get("transport")
 _CANCELLED = grpc.StatusCode.CANCELLED.value[0]
+_PACKAGE = "holdfast.v1."
 _MESSAGE_MAX = limits.unary_message_bytes_max
 
 _FAULTS = {
@@ -111,6 +113,7 @@ class Methods:
         """A method that reads and writes its bytes itself."""
         stats = self._metrics.method(f"{self._service}/{name}")
         door = self._admission.door(self._service, name)
+        is_free = self._is_free(name)
 
         async def serve(raw: bytes, context: Context) -> bytes:
             started = time.perf_counter()
@@ -120,6 +123,8 @@ class Methods:
                 if len(raw) > _MESSAGE_MAX and not large:
                     raise Refused(_too_large(raw))
                 call = Call(context, caller_of(context))
+                if not is_free:
+                    self._check_scope(name, call.caller)
                 reply = await (door.serve(handler, raw, call) if door else handler(raw, call))
                 code = 0
                 return reply
@@ -180,6 +185,8 @@ class Methods:
         code = _CANCELLED
         try:
             call = Call(context, caller_of(context))
+            if not self._is_free(name):
+                self._check_scope(name, call.caller)
             self._admission.check_rate(call.caller, lambda: 1)
             async for reply in replies(call):
                 stats.items += 1
@@ -195,6 +202,23 @@ class Methods:
         finally:
             stats.in_flight -= 1
             self._ended(name, stats, code, started)
+
+    def _is_free(self, name: str) -> bool:
+        """Whether a method needs no scope. Health has none: it is asked by who can not log in."""
+        return self._admission.scopes is None or not self._service.startswith(_PACKAGE)
+
+    def _check_scope(self, name: str, caller: Caller) -> None:
+        """Raises Refused where the caller may not call this method."""
+        assert self._admission.scopes is not None
+        needed = scope_of(self._service.removeprefix(_PACKAGE), name)
+        if needed not in self._admission.scopes.of(caller.text):
+            who = caller.text.decode(errors="replace")
+            case = Case(
+                message=f"{name} needs the scope {needed!r}, which {who or 'a nameless caller'!r} "
+                "does not have",
+                metadata={"scope": needed, "method": name, "caller": who},
+            )
+            raise Refused(refusal(Fault.SCOPE_MISSING, case))
 
     def _count_refusal(self, refused: Refusal) -> None:
         self._metrics.refused(refused.reason_name)

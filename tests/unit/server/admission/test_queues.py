@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from server.admission.queues import QueuesRefused, read_queues, read_secret
+from server.admission.queues import read_queues, read_secret
+from server.admission.settings_file import FileRefused
 from server.admission.waiting_line import LineSettings
 from server.transport.place_tokens import PlaceToken, PlaceTokens
 
@@ -62,21 +63,21 @@ def test_queues_take_over_what_they_do_not_say(tmp_path: Path):
     ],
 )
 def test_what_can_not_be_meant_is_refused_by_name(tmp_path: Path, text: str, named: str):
-    with pytest.raises(QueuesRefused) as caught:
+    with pytest.raises(FileRefused) as caught:
         read_queues(written(tmp_path, text))
     assert named in str(caught.value)
 
 
 def test_a_secret_is_made_once_and_for_nobody_else(tmp_path: Path):
     path = tmp_path / "data" / "queue-secret"
-    with pytest.raises(QueuesRefused, match="can not be read"):
+    with pytest.raises(FileRefused, match="can not be read"):
         read_secret(path, make=False)
     first = read_secret(path, make=True)
     assert len(first) == 64
     assert read_secret(path, make=True) == first
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     path.write_bytes(b"short")
-    with pytest.raises(QueuesRefused, match="5 bytes, at least 32"):
+    with pytest.raises(FileRefused, match="5 bytes, at least 32"):
         read_secret(path, make=True)
 
 

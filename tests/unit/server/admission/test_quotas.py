@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from server.admission.quotas import Quota, Quotas, QuotasRefused, read_quotas
+from server.admission.quotas import Quota, Quotas, read_quotas
+from server.admission.settings_file import FileRefused
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -67,7 +68,7 @@ def test_an_empty_file_says_nothing(tmp_path: Path) -> None:
 )
 def test_what_is_wrong_is_named(tmp_path: Path, text: str, told: str) -> None:
     path = written(tmp_path, text)
-    with pytest.raises(QuotasRefused) as caught:
+    with pytest.raises(FileRefused) as caught:
         read_quotas(path)
     assert told in str(caught.value)
     assert str(path) in str(caught.value)
@@ -75,11 +76,11 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, told: str) -> None:
 
 def test_all_that_is_wrong_is_named_at_once(tmp_path: Path) -> None:
     path = written(tmp_path, "[default]\na = 1\nopen_holds_max = -1\n[callers.x]\nb = 2\n")
-    with pytest.raises(QuotasRefused) as caught:
+    with pytest.raises(FileRefused) as caught:
         read_quotas(path)
     assert len(str(caught.value).splitlines()) == 3
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(QuotasRefused, match="can not be read"):
+    with pytest.raises(FileRefused, match="can not be read"):
         read_quotas(tmp_path / "none.toml")
