@@ -26,6 +26,7 @@ from server.application.sequencer_errors import (
 )
 from server.application.standby import Standby
 from server.application.verifier import VerificationNotDone, VerificationReport, Verifier
+from server.journal.errors import JournalError
 
 _RECOVERING_MS = 500
 _DRAINING_MS = 250
@@ -193,7 +194,11 @@ class Gateway:
     async def epoch(self) -> int:
         """The number of this writer of the journal: higher than that of each before. Raises
         NotDone."""
-        return (await self._live().journal.tail()).record_id.epoch
+        try:
+            tail = await self._live().journal.tail()
+        except JournalError as error:
+            raise NotDone(Why.JOURNAL_UNAVAILABLE, str(error)) from error
+        return tail.record_id.epoch
 
     def age_s(self) -> float:
         """How long the oldest command has waited, for its turn or for the journal; 0 when none

@@ -102,6 +102,7 @@ class Sequencer:
         self._scheduled = False
         self._status = Status.SERVING
         self._violation = ""
+        self._reason = ""
         self._giving_back: asyncio.Task[None] | None = None
         self._idle: asyncio.Future[None] | None = None
         self._rebuilding: asyncio.Task[None] | None = None
@@ -132,6 +133,11 @@ class Sequencer:
     def violation(self) -> str:
         """Which check of the ledger failed, so that the shard stopped; "" while none did."""
         return self._violation
+
+    @property
+    def reason(self) -> str:
+        """Why the status is what it is; "" when it is SERVING."""
+        return self._reason
 
     @property
     def commands_waiting(self) -> int:
@@ -411,6 +417,7 @@ class Sequencer:
 
     def _change_status(self, status: Status, reason: str) -> None:
         self._status = status
+        self._reason = "" if status is Status.SERVING else reason
         if self._on_status is not None:
             self._on_status(status, reason)
 

@@ -59,6 +59,11 @@ class Journal(Protocol):
         ...
 
     @property
+    def size_bytes(self) -> int:
+        """Room it takes where it lies, snapshots not counted; 0: not known."""
+        ...
+
+    @property
     def appends_in_flight_max(self) -> int:
         """How many appends may usefully be under way at once: 1 where pipelining gains nothing."""
         ...

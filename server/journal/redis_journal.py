@@ -136,6 +136,11 @@ class RedisJournal:
         return self.setup.durability(self._place.replicas)
 
     @property
+    def size_bytes(self) -> int:
+        """Not known: Redis tells it of all its data, or by reading the whole stream."""
+        return 0
+
+    @property
     def loss_window_ms(self) -> int | None:
         """See `RedisSetup.loss_window_ms`; for health and metrics."""
         return self.setup.loss_window_ms

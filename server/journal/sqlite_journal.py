@@ -126,6 +126,12 @@ class SqliteJournal:
         return str(self._path)
 
     @property
+    def size_bytes(self) -> int:
+        """The file and what is not yet in it, in the ``-wal`` beside it."""
+        files = (self._path, self._path.with_name(self._path.name + "-wal"))
+        return sum(file.stat().st_size for file in files if file.exists())
+
+    @property
     def genesis(self) -> Genesis:
         """Whose journal it is."""
         assert self._genesis is not None

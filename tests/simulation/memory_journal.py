@@ -95,6 +95,7 @@ class MemoryJournal:
     place = "memory"
     durability = "nothing survives this process"
     loss_window_ms: int | None = None
+    size_bytes = 0
 
     def __init__(
         self,

@@ -264,9 +264,16 @@ async def test_status_tells_shard_journal_and_limits(wire: Wire):
     assert shard.journal.kind == admin.JOURNAL_KIND_SQLITE
     assert shard.positions == 3
     assert len(shard.state_hash) == 64
+    assert (shard.epoch, shard.message) == (1, "")
+    assert shard.journal.size_bytes >= (wire.data / "journal.sqlite3").stat().st_size > 0
     limits = {use.limit: (use.used, use.maximum) for use in reply.limits}
     assert limits["positions_max"] == (3, 1 << 14)
     assert reply.ledger_time.ToMilliseconds() == wire.clock.now_ms()
+
+
+async def test_every_start_is_an_epoch(wire: Wire):
+    await wire.restart()
+    assert (await wire.admin.GetStatus(admin.GetStatusRequest())).shards[0].epoch == 2
 
 
 async def test_a_snapshot_can_be_asked_for(wire: Wire):

@@ -60,18 +60,20 @@ def status(
         return
     session.printer.line(f"{session.client.target}  version {found.version}")
     session.printer.table(
-        ["shard", "state", "revision", "positions", "reservations", "open holds", "journal",
-         "durability", "message"],
+        ["shard", "state", "epoch", "revision", "positions", "reservations", "open holds",
+         "journal", "durability", "bytes", "message"],
         [
             (
                 shard.shard,
                 shard.state,
+                shard.epoch,
                 shard.revision,
                 shard.positions,
                 shard.reservations,
                 shard.open_holds,
                 shard.journal.kind,
                 shard.journal.durability,
+                shard.journal.size_bytes,
                 shard.message,
             )
             for shard in found.shards

@@ -403,6 +403,7 @@ async def test_after_a_journal_failure_nothing_is_answered_from_the_lost_state()
         with pytest.raises((NotServing, OutcomeUnknown)):
             await future
     assert shard.sequencer.status is Status.REBUILDING
+    assert shard.sequencer.reason == shard.statuses[-1][1] != ""
     with pytest.raises(NotServing, match="rebuilding"):
         shard.sequencer.submit(pears())
     with pytest.raises(NotServing):
@@ -411,6 +412,7 @@ async def test_after_a_journal_failure_nothing_is_answered_from_the_lost_state()
     reopened.set()
     await settle()
     assert shard.sequencer.status is Status.SERVING
+    assert shard.sequencer.reason == ""
     assert shard.available() == 5
     assert codes(await shard.sequencer.submit(pears(5, request_id="again"))) == [outcomes.OK]
     assert [status for status, _ in shard.statuses] == [Status.REBUILDING, Status.SERVING]
