@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import allowances, commands, outcomes, revise, settle, stock, supply, tables
+from engine import allowances, commands, outcomes, reroute, revise, settle, stock, supply, tables
 from engine.compiled import Integer, inlined, kernel
 from engine.create import create, end_superseded, restore_superseded, uncreate
 from engine.details import write_takes
@@ -106,6 +106,8 @@ def _dispatch(
         return revise.revise(st, header, lines, first, outcome, details, at)
     if kind == commands.REASSIGN:
         return revise.reassign(st, header, lines, first, outcome, details, at)
+    if kind == commands.REROUTE:
+        return reroute.reroute(st, header, lines, first, outcome, details, at)
     if kind == commands.COUNT or kind == commands.ADJUST or kind == commands.WITHHOLD:
         return stock.apply_lines(st, header, lines, first, outcome, details, at)
     # What follows is rare, and its lines' text comes after the four of the header.

@@ -55,6 +55,7 @@ SET_NODE_FROZEN = 23
 PUT_DOCUMENT = 24
 DELETE_DOCUMENT = 25
 RESIZE = 26
+REROUTE = 27
 
 KIND_NAMES = {
     value: name
@@ -81,7 +82,7 @@ NODE_CAPACITY = 3  # sku_key is the key of the date's text, node_key the node
 CARRIER_SLOT = 4  # sku_key is the key of the slot's text, node_key the node (0: any)
 BY_LINE = 5  # addresses line `line` of a reservation, node_key narrows it (0: any)
 
-# line.policy of CREATE and REVISE: where a line's units may come from
+# line.policy of CREATE, REVISE and REROUTE: where a line's units may come from
 ON_HAND = 1
 INCOMING = 2
 BACKORDER = 3
@@ -143,7 +144,7 @@ LINE = np.dtype(
         ("scope_key", "u8"),  # group, channel, supply, or the node moved to
         ("time_ms", "i8"),  # need_by, as_of or expected time; 0: none
         ("quantity", "i8"),
-        ("line", "u2"),
+        ("line", "u2"),  # REROUTE: the line of the reservation that this one continues
         ("kind", "u1"),
         ("policy", "u1"),
         ("text_bytes", "u2"),

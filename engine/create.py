@@ -298,7 +298,9 @@ def fill(
                 if shown >= 0:
                     more_ms = next_supply_ms(st, shown)
         sold = problem == OK and had > 0 and line.kind <= commands.IN_GROUP and shown >= 0
-        if sold and st.positions[shown].flags & tables.LIMITED:
+        # Who has an order rerouted buys no more: its share of the limit stays as it is.
+        limited = sold and (st.positions[shown].flags & tables.LIMITED) != 0
+        if limited and header.kind != commands.REROUTE:
             used, problem, left = _take_limit(
                 st, used, shown, had, header, text, text_at, number, state
             )

@@ -49,6 +49,7 @@ BATCH_ABORTED = 31  # another request of the same atomic batch was refused
 DOCUMENT_NOT_FOUND = 32
 SUPPLY_EXISTS = 33  # this supply id stands for another (sku, node)
 SUPPLY_CLOSED = 34  # received or cancelled: nothing more can come of it
+OPEN_UNITS_DIFFER = 35  # other units are given than are open; details: LINE_ERROR rows with both
 
 REASON_NAMES = {
     value: name

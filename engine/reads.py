@@ -12,6 +12,7 @@ from engine.details import write_takes
 from engine.hashing import key_of, wide_key_of
 from engine.ids import made_id
 from engine.movements import before
+from engine.reroute import plan_release
 from engine.state import State
 
 TAKES_SHOWN_MAX = 1024
@@ -154,6 +155,14 @@ def reservation_outcome(state: State, row: int) -> tuple[NDArray[np.void], NDArr
         # Its time has come; the release follows, but it is over from that instant.
         outcome["state"] = outcomes.EXPIRED
     return outcome, details[:count]
+
+
+def rerouted_units(state: State, row: int) -> list[tuple[int, int]]:
+    """What a reroute of an open reservation would give back: (row of the take, units)."""
+    takes = list(takes_of(state, row))
+    released = np.zeros(len(takes), np.int64)
+    plan_release(state.tables, row, released)
+    return list(zip(takes, released.tolist(), strict=True))
 
 
 def reservations_from(state: State, row: int) -> Iterator[int]:

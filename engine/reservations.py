@@ -240,6 +240,7 @@ def new_take(st: Any, reservation: int, position: int, line: int, quantity: int)
     take.next_waiting = NONE
     take.previous_waiting = NONE
     take.line = line
+    take.reserved = 0
     if quantity > 0 and st.positions[position].kind == SUPPLY:
         wait_for_supply(st, row)
     return row

@@ -21,9 +21,36 @@ NONE = tables.NONE
 OK = outcomes.OK
 STOCK = tables.STOCK
 FENCE = tables.FENCE
+SETTLED = tables.SETTLED
 _ZERO = np.uint64(0)
 # Takes a reservation may grow to by being moved about: what an answer and its plans have room for.
-_TAKES_GROWN_MAX = 768
+TAKES_GROWN_MAX = 768
+
+
+@kernel
+def refill(
+    st: Any,
+    row: int,
+    command: Any,
+    lines: NDArray[np.void],
+    first: int,
+    details: NDArray[np.void],
+    detail_at: int,
+) -> tuple[Integer, Integer, Integer]:
+    """Take what the lines ask for, for a reservation whose takes were lifted. (code, takes noted in
+    `scratch`, the place after the last detail)"""
+    # `fill` reads owner and channel from a header; the command itself must stay as it came.
+    st.header[0] = command
+    header = st.header[0]
+    reservation = st.reservations[row]
+    header.owner_key = reservation.owner_key
+    header.channel_key = st.names[reservation.channel].key if reservation.channel >= 0 else _ZERO
+    header.owner_bytes = reservation.owner_bytes
+    header.reservation_bytes = 0
+    if command.kind == commands.REROUTE:
+        header.fill_policy = commands.ALL_OR_NONE
+    state = np.int64(reservation.state)
+    return fill(st, header, lines, first, st.owner_text[row], 0, state, details, detail_at)
 
 
 @kernel
@@ -54,18 +81,8 @@ def revise(
             outcome.code = outcomes.STATE_TRANSITION_NOT_ALLOWED
             return 0
         take_row = np.int64(st.takes[take_row].next)
-    # `fill` reads owner and channel from a header; the command itself must stay as it came.
-    st.header[0] = command
-    header = st.header[0]
-    header.owner_key = reservation.owner_key
-    header.channel_key = st.names[reservation.channel].key if reservation.channel >= 0 else _ZERO
-    header.owner_bytes = reservation.owner_bytes
-    header.reservation_bytes = 0
-    state = np.int64(reservation.state)
     records.lift(st, row)
-    code, used, written = fill(
-        st, header, lines, first, st.owner_text[row], 0, state, details, detail_at
-    )
+    code, used, written = refill(st, row, command, lines, first, details, detail_at)
     if code != OK:
         records.lower(st, row)
         outcome.code = code
@@ -124,7 +141,7 @@ def _open_at(st: Any, row: int, line: int, node: int) -> Integer:
 
 
 @kernel
-def _line_sku(st: Any, row: int, line: int) -> Integer:
+def line_sku(st: Any, row: int, line: int) -> Integer:
     """Name row of a line's SKU, or NONE."""
     take_row = np.int64(st.reservations[row].first_take)
     while take_row >= 0:
@@ -137,7 +154,8 @@ def _line_sku(st: Any, row: int, line: int) -> Integer:
 
 
 @kernel
-def _count_takes(st: Any, row: int) -> Integer:
+def count_takes(st: Any, row: int) -> Integer:
+    """Takes of a reservation, those that only record something included."""
     count = 0
     take_row = np.int64(st.reservations[row].first_take)
     while take_row >= 0:
@@ -164,7 +182,7 @@ def _check_moves(
     for i in range(header.line_count):
         asked = lines[first + i]
         line = np.int64(asked.line)
-        sku = _line_sku(st, row, line)
+        sku = line_sku(st, row, line)
         if line >= st.reservations[row].line_count or sku < 0:
             return outcomes.LINE_NOT_FOUND, 0
         origin = find_name(st, commands.NODE, asked.node_key)
@@ -183,7 +201,7 @@ def _check_moves(
             if other.scope_key == asked.scope_key:
                 other_sku = sku
                 if other.line != asked.line:
-                    other_sku = _line_sku(st, row, np.int64(other.line))
+                    other_sku = line_sku(st, row, np.int64(other.line))
                 if other_sku == sku:
                     wanted_to += moves[j]
         if movable < wanted_from:
@@ -238,19 +256,25 @@ def _leave(st: Any, row: int, line: int, node: int, units: int) -> None:
 
 
 @kernel
-def _join(st: Any, row: int, line: int, position: int, units: int) -> None:
-    """Promise `units` more of a position to a line: its take there grows, or is made."""
-    records.shift(st, np.int64(st.reservations[row].state), position, units)
+def join(st: Any, row: int, line: int, position: int, units: int) -> None:
+    """Give a line `units` more of a position, whose balances have them already: its take there
+    grows, or is made. Units never join those that are settled."""
     last: Integer = NONE
     take_row = np.int64(st.reservations[row].first_take)
     while take_row >= 0:
         take = st.takes[take_row]
-        if take.line == line and take.position == position:
+        if take.line == line and take.position == position and take.reserved != SETTLED:
+            if take.quantity == 0 and st.positions[position].kind == tables.SUPPLY:
+                records.wait_for_supply(st, take_row)
             take.quantity += units
             return
         last = take_row
         take_row = np.int64(take.next)
-    st.takes[last].next = records.new_take(st, row, position, line, units)
+    made = records.new_take(st, row, position, line, units)
+    if last < 0:
+        st.reservations[row].first_take = made
+    else:
+        st.takes[last].next = made
 
 
 @kernel
@@ -267,7 +291,7 @@ def reassign(
     row = find_open(st, header, outcome)
     if row < 0:
         return 0
-    if _count_takes(st, row) + 2 * header.line_count > _TAKES_GROWN_MAX:
+    if count_takes(st, row) + 2 * header.line_count > TAKES_GROWN_MAX:
         outcome.code = outcomes.TOO_MANY_TAKES
         return 0
     if not records.make_room_for_takes(st, 2 * header.line_count):
@@ -282,12 +306,13 @@ def reassign(
 
     # From here it must succeed. Those who wait are served last: what the checks found free is
     # then still free.
+    state = np.int64(st.reservations[row].state)
     for i in range(header.line_count):
         asked = lines[first + i]
         line = np.int64(asked.line)
         units = st.line_moves[i]
         origin = find_name(st, commands.NODE, asked.node_key)
-        target = find_stock(st, st.names[_line_sku(st, row, line)].key, asked.scope_key)
+        target = find_stock(st, st.names[line_sku(st, row, line)].key, asked.scope_key)
         if st.positions[target].node == origin:
             continue
         _leave(st, row, line, origin, units)
@@ -295,9 +320,11 @@ def reassign(
         from_fence = np.int64(0)
         if fence >= 0:
             from_fence = min(units, max(np.int64(0), available(st, fence)))
-        _join(st, row, line, target, units)
+        records.shift(st, state, target, units)
+        join(st, row, line, target, units)
         if from_fence > 0:
-            _join(st, row, line, fence, from_fence)
+            records.shift(st, state, fence, from_fence)
+            join(st, row, line, fence, from_fence)
     serve_after_release(st, row)
     records.drop_empty_takes(st, row)
     records.stamp(st, row)

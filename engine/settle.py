@@ -202,7 +202,7 @@ def _stays_open(st: Any, count: int) -> bool:
 
 
 @kernel
-def _ship(st: Any, take_row: int, units: int, reservation: int) -> None:
+def ship(st: Any, take_row: int, units: int, reservation: int) -> None:
     """Units leave: on_hand and committed fall."""
     take = st.takes[take_row]
     row = np.int64(take.position)
@@ -241,7 +241,7 @@ def _finish(st: Any, row: int) -> None:
         units = np.int64(st.takes[take_row].quantity)
         if units > 0:
             if shipped:
-                _ship(st, take_row, units, row)
+                ship(st, take_row, units, row)
             else:
                 _release(st, take_row, units, state)
         take_row = np.int64(st.takes[take_row].next)
@@ -391,7 +391,7 @@ def fulfill(
     for at in range(count):
         units = np.int64(st.scratch[at].quantity)
         if units > 0:
-            _ship(st, np.int64(st.scratch[at].position), units, row)
+            ship(st, np.int64(st.scratch[at].position), units, row)
     if stays:
         records.stamp(st, row)
     else:

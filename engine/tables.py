@@ -56,6 +56,10 @@ REASONS = {
 
 ORDER_LEVEL = 0xFFFF  # takes.line of takes that belong to no line (capacity)
 
+# takes.reserved: what this take has shipped went out before its reservation was last rerouted, and
+# the capacity it went with is used up. Such a take gets no units any more.
+SETTLED = 1
+
 META = np.dtype(
     [
         (name, "i8")
@@ -204,6 +208,7 @@ TAKE_ROW = np.dtype(
         ("next_waiting", "i4"),  # takes of the same supply
         ("previous_waiting", "i4"),
         ("line", "u2"),
+        # SETTLED or 0; called so because the name of a field is part of a snapshot's format.
         ("reserved", "u2"),
     ]
 )

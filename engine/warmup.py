@@ -15,6 +15,7 @@ from engine.reads import (
     movements_of,
     owned_by,
     position_row,
+    rerouted_units,
     reservation_outcome,
     reservation_row,
     sellable,
@@ -58,6 +59,7 @@ def warm_up() -> State:
     )
     apply(state, 2, expire_command(1))
     reservation_outcome(state, int(held.rows["reservation"][0]))
+    rerouted_units(state, int(held.rows["reservation"][0]))
     row = position_row(state, "warm", "warm")
     available(state, row)
     sellable(state, row)

@@ -404,6 +404,17 @@ class Ledger:
         """Move units of lines from `node` to `scope`."""
         return self._settle(commands.REASSIGN, hold, moves, **header)
 
+    def reroute(
+        self,
+        hold: Answer | str,
+        wanted: Iterable[Wanted | Line],
+        *,
+        policy: int = commands.ON_HAND,
+        **header: Any,
+    ) -> Answer:
+        """Replace what a reservation has open, line by line, by the same units elsewhere."""
+        return self._settle(commands.REROUTE, hold, _lines_of(wanted, policy), **header)
+
     def _settle(
         self, kind: int, hold: Answer | str, lines: Sequence[Line], **header: Any
     ) -> Answer:

@@ -282,6 +282,12 @@ TABLE: Mapping[int | Fault, Rule] = {
     outcomes.QUANTITY_EXCEEDS_OPEN: Rule(
         _FAILED, "LINE_QUANTITY_EXCEEDED", "the line has fewer units for this step", _precondition
     ),
+    outcomes.OPEN_UNITS_DIFFER: Rule(
+        _FAILED,
+        "LINE_QUANTITY_EXCEEDED",
+        "a line is given other units than it has open",
+        _precondition,
+    ),
     outcomes.SUPPLY_NOT_RECEIVED: Rule(
         _FAILED,
         "SUPPLY_NOT_RECEIVED",

@@ -79,6 +79,8 @@ def of_outcome(
     wrong = _first_line(code, details, lines)
     if wrong is not None:
         metadata |= {"line": wrong.field, **wrong.names()}
+    if code == outcomes.OPEN_UNITS_DIFFER and len(details):
+        metadata |= {"given": str(details[0]["quantity"]), "open": str(details[0]["available"])}
     about = " ".join(f"{key} {value!r}" for key, value in _about(metadata).items())
     sentence = TABLE[code].sentence
     message = f"{sentence}: {about}" if about else sentence
@@ -108,7 +110,7 @@ def _first_line(code: int, details: NDArray[np.void], lines: Sequence[Line]) -> 
 def _about(metadata: dict[str, str]) -> dict[str, str]:
     wanted = (
         *("sku", "node", "node_group", "channel", "supply_id", "date", "slot"),
-        *("reservation_id", "state", "limit", "maximum"),
+        *("reservation_id", "state", "limit", "maximum", "given", "open"),
     )
     return {key: metadata[key] for key in wanted if key in metadata}
 

@@ -8,7 +8,7 @@ choice of reasons, any of `codes` will do.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from engine import commands, outcomes
 from tests.columns import Line
@@ -195,7 +195,7 @@ class Model:
         self._replaced += replaced
         return made
 
-    def _fill(self, made: Reservation, operation: Operation) -> None:
+    def _fill(self, made: Reservation, operation: Operation, *, is_limited: bool = True) -> None:
         """Give `made` what the lines ask for, or raise with all that was missing."""
         problems: set[int] = set()
         for line in operation.lines:
@@ -210,7 +210,8 @@ class Model:
                         raise Refused(outcomes.INSUFFICIENT_STOCK)
                     short = Take(line.number, shown, 0, shortfall=line.quantity - had)
                     made.takes.append(short)
-                if had and line.sku in self.world.limits and _is_of_stock(line):
+                limited = is_limited and line.sku in self.world.limits
+                if had and limited and _is_of_stock(line):
                     self._take_limit(made, line, had)
             except Refused as refusal:
                 problems |= refusal.codes
@@ -482,7 +483,7 @@ class Model:
         found = self._open(operation)
         moves = self._check_moves(found, operation.lines)
         for line, units in zip(operation.lines, moves, strict=True):
-            sku = self._sku_of(found, line.number)
+            sku = self.sku_of(found, line.number)
             assert sku is not None
             target = (sku, line.scope)
             left = units
@@ -497,19 +498,89 @@ class Model:
             self._join(found, line.number, ("stock", *target), units)
             if fence:
                 self._join(found, line.number, ("fence", *target, found.channel), fence)
-        # What is empty and tells nothing is forgotten.
+        self._forget_empty(found)
+        found.etag = self.revision
+        return found
+
+    @staticmethod
+    def _forget_empty(found: Reservation) -> None:
+        """What is empty and tells nothing is forgotten."""
         found.takes = [
             t for t in found.takes if t.quantity or t.fulfilled or t.cancelled or t.shortfall
         ]
+
+    def _reroute(self, operation: Operation) -> Reservation:
+        found = self._open(operation)
+        self._need_open_units(found, operation.lines)
+        used = self._used_capacity(found)
+        before = [replace(take) for take in found.takes]
+        for take in found.takes:
+            if take.place[0] == "capacity":
+                take.quantity = used.get(id(take), 0)
+            elif take.place[0] != "limit":
+                take.quantity = 0
+        kept = len(found.takes)
+        try:
+            asked = replace(operation, fill_policy=commands.ALL_OR_NONE)
+            self._fill(found, asked, is_limited=False)
+        except Refused:
+            found.takes = before
+            raise
+        made, found.takes = found.takes[kept:], found.takes[:kept]
+        for take in found.takes:
+            if take.place[0] == "capacity":
+                self._ship_take(take, take.quantity)
+            take.settled = take.settled or (take.carries and take.fulfilled > 0)
+        for take in made:
+            joined = found.open_at(take.line, take.place)
+            if joined is None:
+                found.takes.append(take)
+                continue
+            if not joined.quantity:
+                joined.since = take.since
+            joined.quantity += take.quantity
+        self._forget_empty(found)
         found.etag = self.revision
         return found
+
+    def _need_open_units(self, found: Reservation, lines: Sequence[Line]) -> None:
+        """Every line must be given, of its own SKU, what it has open."""
+        given: dict[int, int] = {}
+        for line in lines:
+            if _is_of_stock(line):
+                if line.number >= found.lines or self.sku_of(found, line.number) != line.sku:
+                    raise Refused(outcomes.LINE_NOT_FOUND)
+                given[line.number] = given.get(line.number, 0) + line.quantity
+        if any(given.get(number, 0) != found.units(number) for number in range(found.lines)):
+            raise Refused(outcomes.OPEN_UNITS_DIFFER)
+
+    def _used_capacity(self, found: Reservation) -> dict[int, int]:
+        """Capacity that shipments since the last reroute went out with, by the take's id(): of a
+        node's days as many units as left the node, of a slot all once anything did."""
+        used = {}
+        shipped: dict[str, int] = {}
+        for take in found.takes:
+            if take.carries and not take.settled:
+                node = self.node_of(take.place)
+                shipped[node] = shipped.get(node, 0) + take.fulfilled
+        left = dict(shipped)
+        for take in found.takes:
+            if take.place[0] != "capacity":
+                continue
+            node = str(take.place[3])
+            if take.place[1] == commands.CARRIER_SLOT:
+                used[id(take)] = take.quantity if shipped.get(node, 0) else 0
+            else:
+                used[id(take)] = min(take.quantity, left.get(node, 0))
+                left[node] = left.get(node, 0) - used[id(take)]
+        return used
 
     def _check_moves(self, found: Reservation, lines: Sequence[Line]) -> list[int]:
         moves: list[int] = []
         leaving: dict[tuple[int, str], int] = {}
         coming: dict[Stock, int] = {}
         for line in lines:
-            sku = self._sku_of(found, line.number)
+            sku = self.sku_of(found, line.number)
             if line.number >= found.lines or sku is None:
                 raise Refused(outcomes.LINE_NOT_FOUND)
             if not {line.node, line.scope} <= self.names.nodes:
@@ -540,7 +611,8 @@ class Model:
                 raise Refused(*problems)
         return moves
 
-    def _sku_of(self, reservation: Reservation, line: int) -> str | None:
+    def sku_of(self, reservation: Reservation, line: int) -> str | None:
+        """The SKU of a line; None: there is no such line."""
         for take in reservation.takes:
             if take.line == line and take.carries:
                 if take.place[0] == "supply":
@@ -549,7 +621,7 @@ class Model:
         return None
 
     def _join(self, reservation: Reservation, line: int, place: Place, units: int) -> None:
-        take = reservation.at(line, place)
+        take = reservation.open_at(line, place)
         if take is None:
             take = Take(line, place, 0, self.world.tick())
             reservation.takes.append(take)
@@ -858,6 +930,7 @@ _SETTLERS = {
     commands.EXTEND: Model._extend,
     commands.REVISE: Model._revise,
     commands.REASSIGN: Model._reassign,
+    commands.REROUTE: Model._reroute,
     commands.RETURN: Model._return,
 }
 

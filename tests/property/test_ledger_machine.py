@@ -23,6 +23,7 @@ from tests.ledger import START_MS
 from tests.property.operations import Operation, numbered
 from tests.property.pair import Pair
 from tests.property.profiles import PROFILE
+from tests.property.rerouting import rerouted
 from tests.property.traffic import CHANNELS, NODES, OWNERS, PLACES, SKUS, Traffic
 
 
@@ -559,6 +560,43 @@ class LedgerMachine(RuleBasedStateMachine):
             lines = [line for line in lines if line.node != line.scope]
         if lines:
             self._add(self._about(commands.REASSIGN, name, tuple(lines), etag, keyed), last)
+
+    @rule(
+        ref=refs,
+        where=st.lists(nodes, min_size=1, max_size=3),
+        policy=policies,
+        is_split=st.booleans(),
+        capacity=st.lists(capacity_lines, max_size=2),
+        off_by=st.sampled_from([0] * 9 + [-1, 1]),
+        etag=etags,
+        keyed=st.booleans(),
+        last=lasts,
+    )
+    def reroute(
+        self,
+        ref: int,
+        where: list[str],
+        policy: int,
+        is_split: bool,
+        capacity: list[Line],
+        off_by: int,
+        etag: str,
+        keyed: bool,
+        last: bool,
+    ) -> None:
+        """What is open moves elsewhere, mostly of an order of which a part has shipped."""
+        self._apply()
+        begun = [
+            each.name
+            for each in self.model.live()
+            if any(take.fulfilled for take in each.takes if take.carries)
+        ]
+        name = begun[ref % len(begun)] if begun and ref % 4 else self._name(ref)
+        lines = rerouted(self.model, name, where, policy=policy, is_split=is_split)
+        if lines and off_by:
+            lines[0] = replace(lines[0], quantity=lines[0].quantity + off_by)
+        lines += [replace(line, number=100) for line in capacity]
+        self._add(self._about(commands.REROUTE, name, tuple(lines), etag, keyed), last)
 
     @rule(
         ref=refs,

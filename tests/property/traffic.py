@@ -14,6 +14,7 @@ from tests.columns import Line
 from tests.ledger import START_MS
 from tests.property.model import BUCKETS, Model
 from tests.property.operations import Operation, numbered
+from tests.property.rerouting import rerouted
 
 SKUS = ("pear", "plum")
 NODES = ("berlin", "hamburg", "munich")
@@ -33,6 +34,7 @@ _WEIGHTS = {
     "extend": 1,
     "revise": 3,
     "reassign": 5,
+    "reroute": 6,
     "give_back": 4,
     "expire": 3,
     "adjust": 3,
@@ -261,6 +263,35 @@ class Traffic:
             if source != target:
                 moves.append(replace(line, node=source, scope=target, quantity=units))
         return self._about(commands.REASSIGN, name, tuple(moves)) if moves else []
+
+    def _reroute(self, now_ms: int) -> list[Operation]:
+        """What is open elsewhere; of orders that have shipped in part more often than not."""
+        name = self._reservation(outcomes.HELD, outcomes.CONFIRMED)
+        begun = [
+            each.name
+            for each in self.model.live()
+            if any(take.fulfilled for take in each.takes if take.carries)
+        ]
+        if begun and not self._rarely(3):
+            name = self.chance.choice(begun)
+        policy = self.chance.choice(
+            [commands.ON_HAND, commands.ON_HAND, commands.INCOMING, commands.BACKORDER]
+        )
+        nodes = [self._node() for _ in range(3)]
+        lines = rerouted(
+            self.model, name, nodes, policy=policy, is_split=self.chance.random() < 0.4
+        )
+        if lines and self._rarely(10):
+            at = self.chance.randrange(len(lines))
+            wrong = replace(lines[at], quantity=lines[at].quantity + self.chance.choice([-1, 1]))
+            lines[at] = self.chance.choice(
+                [wrong, replace(wrong, number=9), replace(wrong, sku="")]
+            )
+        for sku, kind in ((DAY, commands.NODE_CAPACITY), (SLOT, commands.CARRIER_SLOT)):
+            if self.chance.random() < 0.4:
+                taken = Line(sku, "berlin", quantity=self._units(2), number=100, kind=kind)
+                lines.append(taken)
+        return self._about(commands.REROUTE, name, tuple(lines), fill_policy=self._fill_policy())
 
     def _give_back(self, now_ms: int) -> list[Operation]:
         shipped = [

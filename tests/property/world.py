@@ -32,6 +32,7 @@ class Take:
     cancelled: int = 0
     returned: int = 0
     shortfall: int = 0
+    settled: bool = False  # what it shipped went out before its order was last rerouted
 
     @property
     def carries(self) -> bool:
@@ -63,9 +64,11 @@ class Reservation:
         """HELD or CONFIRMED."""
         return self.state in OPEN_STATES
 
-    def at(self, line: int, place: Place) -> Take | None:
-        """The line's first take at a place."""
-        return next((t for t in self.takes if t.line == line and t.place == place), None)
+    def open_at(self, line: int, place: Place) -> Take | None:
+        """The line's first take at a place that may still get units."""
+        return next(
+            (t for t in self.takes if t.line == line and t.place == place and not t.settled), None
+        )
 
     def units(self, line: int, place: Place | None = None) -> int:
         """Open units of a line, at a place or anywhere."""

@@ -63,6 +63,7 @@ OPERATIONS: dict[str, Callable[[Ledger], Answer]] = {
     "cancel": lambda ledger: ledger.cancel("order"),
     "extend": lambda ledger: ledger.extend("order", 60 * MINUTE_MS),
     "revise": lambda ledger: ledger.revise("order", [("pear", "berlin", 5)]),
+    "reroute": lambda ledger: ledger.reroute("order", [("pear", "berlin", 3)]),
     "adjust": lambda ledger: ledger.adjust("pear", "berlin", 1),
     "count": lambda ledger: ledger.count("pear", "berlin", MANY + 200),
     "withhold": lambda ledger: ledger.withhold("pear", "berlin", commands.DAMAGED, 1),
