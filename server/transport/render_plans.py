@@ -19,8 +19,8 @@ from server.routing.prices import Opportunity
 from server.routing.rules.ruling import Ruling
 from server.routing.version import solver_version
 
-LineNumbers = Mapping[tuple[int, int], int]
-"""Index of a reservation's line by (node of the problem, line of the order)."""
+LineNumbers = Mapping[tuple[int, int], Sequence[tuple[int, int]]]
+"""Lines of a reservation, and units of each, by (node of the problem, line of the order)."""
 
 _PPM: Final = 1_000_000
 _STATUSES: Final = {
@@ -110,7 +110,7 @@ def _fill(
     shown.cost_minor_units = one.cost
     shown.distance_km = int(assembly.lanes.distance_km[number])
     shown.days_late = one.days_late
-    _add_lines(shown.lines, one.units, order.skus, numbers, node)
+    _add_lines(shown.lines, one.units, order.skus, _queues(one, numbers))
     shown.pick_date = day_text(int(assembly.pick_day[node]))
     ready_ms = int(assembly.ready_ms[node, service])
     _stamp(shown.ready_time, ready_ms)
@@ -128,13 +128,14 @@ def _fill(
         shown.zone = network.zone_name(service, int(assembly.problem.arrays.zone[node, service]))
         if is_slot_limited(assembly, node, service):
             shown.slot = assembly.slot_name(node, service)
+        queues = _queues(one, numbers)
         for parcel in one.parcels:
             packed = shown.parcels.add(
                 charged_weight_grams=parcel.charged_g,
                 rate_minor_units=parcel.rate,
                 co2e_grams=parcel.co2e_g,
             )
-            _add_lines(packed.lines, parcel.units, order.skus, numbers, node)
+            _add_lines(packed.lines, parcel.units, order.skus, queues)
         zone = zone_of(order.time_zone)
         first_ms = midnight_ms(int(assembly.delivery_min[node, service]), zone)
         last_ms = midnight_ms(int(assembly.delivery_max[node, service]) + 1, zone)
@@ -160,20 +161,29 @@ def is_pick_limited(assembly: Assembly, node: int) -> bool:
     return bool(assembly.pick_known[node]) or default < UNLIMITED
 
 
-def _add_lines(
-    target: Any,
-    units: Mapping[int, int],
-    skus: Sequence[str],
-    numbers: LineNumbers,
-    node: int,
-) -> None:
+_Queues = Mapping[int, list[tuple[int, int]]]
+"""Lines of a reservation, and units of each that are still to be shown, by line of the order."""
+
+
+def _queues(one: Shipment, numbers: LineNumbers) -> _Queues:
+    return {
+        line: list(numbers.get((one.node, line), ((0, quantity),)))
+        for line, quantity in one.units.items()
+    }
+
+
+def _add_lines(target: Any, units: Mapping[int, int], skus: Sequence[str], queues: _Queues) -> None:
+    """Show units, those of one line of the reservation after the other's."""
     for line, quantity in units.items():
-        target.add(
-            line=line,
-            sku=skus[line],
-            quantity=quantity,
-            reservation_line=numbers.get((node, line), 0),
-        )
+        queue, left = queues[line], quantity
+        while left:
+            number, most = queue[0]
+            part = min(left, most)
+            target.add(line=line, sku=skus[line], quantity=part, reservation_line=number)
+            left -= part
+            queue[0] = (number, most - part)
+            if part == most:
+                del queue[0]
 
 
 @lru_cache(maxsize=4096)

@@ -17,13 +17,14 @@ from engine.state import State
 from holdfast.v1 import routing_service_pb2 as messages
 from server.routing.assembly import Assembly
 from server.routing.network import Network
-from server.routing.orders import Held
 from server.transport.codec import routing as codec
 from server.transport.codec.waves import WaveAsked, check_count, check_promised, settings_of
 from server.transport.errors import Fault, Refusal, Refused
+from server.transport.kept_problems import open_part
 from server.transport.ledger_view import LedgerView
 from server.transport.malformed import read
-from server.transport.services.promises import PromiseService, exclude
+from server.transport.promised_orders import Standing, exclude, standing_of
+from server.transport.services.promises import PromiseService
 from server.transport.validation import Checker
 
 _LOOKED_AT_IN_A_ROW = 8
@@ -57,9 +58,10 @@ class Entry:
     place: int = -1
     """In the wave; -1: it is not in it."""
     is_later: bool = False
-    held: Held | None = None
-    etag: int = 0
+    standing: Standing | None = None
+    """Of a promised order."""
     previous: messages.FulfillmentPlan | None = None
+    """What of its plan is still to be shipped."""
     moved: bool = False
 
     def refuse(self, refused: Refusal) -> None:
@@ -181,10 +183,10 @@ async def add_promised(
 def _read_promise(entry: Entry, view: LedgerView, promises: PromiseService) -> None:
     promised = promises.promised(entry.order.reservation_id)
     entry.order = promised.order
-    entry.held, entry.etag = promises.held(view.state, entry.order)
-    entry.previous = promised.plan
-    entry.result.previous_cost_minor_units = promised.plan.cost_minor_units
-    entry.result.previous_shipments = len(promised.plan.shipments)
+    entry.standing = promises.standing(entry.order)
+    entry.previous = open_part(view.state, promised.decision, promised.plan, entry.standing)
+    entry.result.previous_cost_minor_units = entry.previous.cost_minor_units
+    entry.result.previous_shipments = len(entry.previous.shipments)
 
 
 def _is_there(name: str, wanted: Wanted, view: LedgerView, promises: PromiseService) -> bool:
@@ -194,12 +196,12 @@ def _is_there(name: str, wanted: Wanted, view: LedgerView, promises: PromiseServ
         return False
     try:
         promised = promises.promised(name)
-        held, _ = promises.held(state, promised.order)
+        standing = standing_of(view, name)
     except Refused:
         return False  # it has ended
-    if any(node in wanted.nodes for node, _ in held.stock):
+    open_nodes = {node for node, _ in standing.at_nodes()}
+    if open_nodes.intersection(wanted.nodes):
         return True
-    open_nodes = {node for node, _ in held.stock}
     return any(
         one.carrier_service in wanted.services and one.node in open_nodes
         for one in promised.plan.shipments

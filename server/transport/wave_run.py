@@ -12,6 +12,7 @@ No step works on more than a few orders before other calls get a turn.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import date
 from typing import Any
@@ -149,7 +150,9 @@ class WaveRun:
         network = self._routing.network()
         await add_promised(self._wanted, network, self._view, self._promises)
         self._progress.orders = len(self._entries)
-        self._free = together([one.held for one in self._entries if one.held is not None])
+        self._free = together(
+            [one.standing.held for one in self._entries if one.standing is not None]
+        )
         draft = await self._assembled(network)
         self._summary.planned_revision = self._view.state.revision
         self._summary.network_version = network.version
@@ -335,14 +338,14 @@ class WaveRun:
                 await self._pace.turn()
             if entry.kind is Kind.NEW or entry.plan is None or entry.assembly is None:
                 continue
-            assert entry.held is not None
+            assert entry.standing is not None
             assert entry.previous is not None
             if _is_same(entry.assembly, entry.plan, entry.previous):
                 continue
             moves.append(
                 Move(
                     number,
-                    gives=amounts_of(entry.held),
+                    gives=amounts_of(entry.standing.held),
                     takes=amounts_of(takes_of(entry.assembly, entry.plan)),
                     saving=entry.previous.cost_minor_units - entry.plan.cost,
                     must=entry.kind is Kind.MOVE,
@@ -405,7 +408,7 @@ class WaveRun:
         planned = None
         if entry.plan is not None and entry.assembly is not None:
             report = render_plans.report_of_wave(entry.assembly.network, self._asked.seed)
-            planned = Planned(entry.assembly, entry.plan, report, BY_WAVE, entry.etag)
+            planned = Planned(entry.assembly, entry.plan, report, BY_WAVE, entry.standing)
         try:
             reply: Any = await self._patiently(
                 lambda: door.serve_message(lambda _, call: hold(planned), request, self._call)
@@ -534,10 +537,11 @@ def _is_same(assembly: Assembly, plan: Plan, previous: messages.FulfillmentPlan)
         ): {assembly.order.skus[line]: units for line, units in one.units.items()}
         for one in plan.shipments
     }
-    theirs = {
-        (one.node, one.carrier_service): {line.sku: line.quantity for line in one.lines}
-        for one in previous.shipments
-    }
+    theirs: dict[tuple[str, str], Counter[str]] = {}
+    for one in previous.shipments:
+        units = theirs.setdefault((one.node, one.carrier_service), Counter())
+        for line in one.lines:
+            units[line.sku] += line.quantity
     return mine == theirs
 
 

@@ -75,8 +75,8 @@ def replan_order(
     request_id: str | None = None,
     timeout: Span | None = None,
 ) -> Call[Promise]:
-    """Plan anew what is open of a promised order, without a node or service that rejected it. The
-    old hold stays until the new one stands."""
+    """Plan anew what is open of a promised order, without a node or service that rejected it. What
+    has shipped stays as it is, the old hold until the new one stands."""
     request = wire.ReplanOrderRequest(
         request_id=request_id_of(request_id),
         reservation_id=reservation_id,

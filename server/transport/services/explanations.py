@@ -10,14 +10,13 @@ from typing import Any, Final
 from google.protobuf.message import Message
 
 from engine.routing import limits as solver
-from engine.routing.plan import Plan, shipment
+from engine.routing.plan import Plan
 from engine.routing.problem import SPLIT_COST, Problem
 from engine.routing.solver import Answer, Strategy
 from holdfast.v1 import routing_service_pb2 as messages
-from server.documents import ROUTING_DIRECTORY, ROUTING_TARIFF
 from server.routing.assembly import assemble
 from server.routing.decision_log import DecisionLog
-from server.routing.decisions import BY_WAVE, Names, parts_of, unpack_problem, unpack_tariff
+from server.routing.decisions import BY_WAVE, Names
 from server.routing.explaining import Explainer, NodeWhy, ServiceWhy, Why
 from server.routing.limits import nodes_explained_default
 from server.routing.planning import Planner
@@ -26,8 +25,9 @@ from server.transport.calls import Call, Methods
 from server.transport.codec import routing as codec
 from server.transport.decision_keeper import names_of
 from server.transport.errors import Case, Fault, Refused, refusal
+from server.transport.kept_problems import priced, problem_of, units_of
 from server.transport.ledger_view import LedgerView
-from server.transport.services.promises import not_promised
+from server.transport.promised_orders import not_promised
 from server.transport.services.routing import RoutingService
 from server.transport.validation import Checker
 
@@ -134,12 +134,10 @@ class ExplanationService:
         if kept is None:
             raise not_promised(reservation_id)
         decision = kept[1]
-        tariff, directory = parts_of(decision.problem)
-        rates = state.documents.get((ROUTING_TARIFF, tariff))
-        named = state.documents.get((ROUTING_DIRECTORY, directory)) if directory else (b"", 0)
-        if rates is None or named is None:
+        found = problem_of(state, decision)
+        if found is None:
             raise _no_tariff(reservation_id)
-        problem, names = unpack_problem(decision.problem, unpack_tariff(rates[0]), named[0])
+        problem, names = found
         # What the ledger adds later has the same field numbers in both replies.
         told = messages.PromiseOrderResponse.FromString(decision.reply)
         if decision.strategy == BY_WAVE:
@@ -166,7 +164,7 @@ def _is_same(answer: Answer, told: messages.FulfillmentPlan, names: Names) -> bo
         return False
     for one, shown in zip(plan.shipments, told.shipments, strict=True):
         service = "" if one.service == len(names.services) else names.services[one.service]
-        units = {line.line: line.quantity for line in shown.lines}
+        units = units_of(shown)
         same = (names.nodes[one.node], service, one.cost, dict(one.units))
         if same != (shown.node, shown.carrier_service, shown.cost_minor_units, units):
             return False
@@ -177,13 +175,8 @@ def _as_told(problem: Problem, told: messages.FulfillmentPlan, names: Names) -> 
     """A plan that a wave chose, priced anew, and whether it costs what was promised."""
     shipments = []
     for one in told.shipments:
-        service = (
-            names.services.index(one.carrier_service)
-            if one.carrier_service
-            else len(names.services)
-        )
-        units = {line.line: line.quantity for line in one.lines}
-        made = shipment(problem, names.nodes.index(one.node), service, units)
+        units = units_of(one)
+        made = priced(problem, names, one, units)
         if made is None:
             raise RuntimeError(f"{one.node} can not ship {units} by {one.carrier_service} any more")
         shipments.append(made)

@@ -9,9 +9,8 @@ crash goes on where the first call stopped and never holds twice (docs/decisions
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import date
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -21,15 +20,14 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc import StatusCode
 from numpy.typing import NDArray
 
-from engine import limits, outcomes, reads
+from engine import limits, outcomes
 from engine.commands import CommandBatch
 from engine.hashing import wide_key_of
 from engine.outcomes import Outcomes
 from engine.routing import limits as solver
 from engine.routing.plan import Plan
 from engine.routing.solver import Strategy
-from engine.state import State
-from holdfast.v1 import errors_pb2, types_pb2
+from holdfast.v1 import errors_pb2
 from holdfast.v1 import routing_service_pb2 as messages
 from server.application.piece_queue import RESERVE
 from server.documents import ROUTING_DECISION
@@ -38,11 +36,10 @@ from server.routing.decision_log import DecisionLog
 from server.routing.decisions import Decision, Key
 from server.routing.limits import replans_max
 from server.routing.metrics import RoutingMetrics
-from server.routing.orders import Held
 from server.transport import refusals, render, render_plans, shortages
 from server.transport.calls import Call, Methods
 from server.transport.codec import routing as codec
-from server.transport.codec.promises import Takes, create_of, revise_of, takes_of
+from server.transport.codec.promises import Takes, create_of, reroute_of, takes_of
 from server.transport.columns import Columns, request_key
 from server.transport.decision_keeper import DecisionKeeper
 from server.transport.document_commands import delete_document
@@ -51,6 +48,7 @@ from server.transport.gathering import Gathering
 from server.transport.ledger_view import LedgerView
 from server.transport.made_ids import made_id
 from server.transport.malformed import read
+from server.transport.promised_orders import Standing, cut, exclude, not_promised, standing_of
 from server.transport.services.express_promises import CONFLICTS, ExpressPromises, Tried
 from server.transport.services.reservations import request_lines
 from server.transport.services.routing import RoutingService
@@ -74,8 +72,8 @@ class _Wish:
     """A new reply message."""
     command: Callable[[Takes, bytes, int, str], CommandBatch]
     """The command that holds, given takes, request id, the reservation's etag and its id."""
-    held: Callable[[State], tuple[Held | None, int]]
-    """What the order holds already, and its etag."""
+    standing: Callable[[], Standing | None]
+    """What is open of a promised order, to which it is cut; None for a new one."""
     planned: Planned | None = None
     """What a wave has planned: tried first."""
     replans_max: int = replans_max
@@ -90,8 +88,8 @@ class Planned:
     report: messages.SolverReport
     strategy: int
     """How it was found, as its decision keeps it."""
-    etag: int
-    """Of the reservation it was planned for; 0 for a new one."""
+    standing: Standing | None
+    """Of the reservation it was planned for; None for a new one."""
 
 
 class PromiseService:
@@ -150,7 +148,8 @@ class PromiseService:
 
     async def promise(self, request: messages.PromiseOrderRequest, call: Call) -> Message:
         """PromiseOrder of any order."""
-        return await self._in_turn(self._wish(request, call), call)
+        wish = self._wish(request, call)
+        return await self._in_turn(wish.turn, lambda: wish, call)
 
     def _wish(
         self, request: messages.PromiseOrderRequest, call: Call, key: Key | None = None
@@ -201,7 +200,7 @@ class PromiseService:
             budget=solver.work_budget,
             reply=messages.PromiseOrderResponse,
             command=create,
-            held=lambda state: (None, 0),
+            standing=lambda: None,
         )
 
     async def replan(self, request: messages.ReplanOrderRequest, call: Call) -> Message:
@@ -214,19 +213,27 @@ class PromiseService:
         codec.check_exclusions(check, "", request.excluded_nodes, request.excluded_carrier_services)
         budget = codec.work_budget_of(check, request.work_budget)
         check.refuse()
-        order = self.promised(request.reservation_id).order
-        exclude(order, request.excluded_nodes, request.excluded_carrier_services)
-        wish = self._move_wish(order, _key(call.caller.text, request_id, request), request_id, call)
-        strategy = self._routing.strategy_now(Strategy.EXACT)
-        return await self._in_turn(replace(wish, strategy=strategy, budget=budget), call)
+        key = _key(call.caller.text, request_id, request)
+
+        def wish() -> _Wish:
+            # In turn, so that it goes on from what a replan before it has decided.
+            order = self.promised(request.reservation_id).order
+            exclude(order, request.excluded_nodes, request.excluded_carrier_services)
+            strategy = self._routing.strategy_now(Strategy.EXACT)
+            found = self._move_wish(order, key, request_id, call)
+            return replace(found, strategy=strategy, budget=budget)
+
+        return await self._in_turn(request.reservation_id, wish, call)
 
     def _move_wish(
         self, order: messages.RoutingOrder, key: Key, request_id: bytes, call: Call
     ) -> _Wish:
         caller = call.caller.text
 
-        def revise(takes: Takes, attempt_id: bytes, etag: int, reservation_id: str) -> CommandBatch:
-            return revise_of(
+        def reroute(
+            takes: Takes, attempt_id: bytes, etag: int, reservation_id: str
+        ) -> CommandBatch:
+            return reroute_of(
                 takes,
                 caller=caller,
                 request_id=attempt_id,
@@ -234,8 +241,8 @@ class PromiseService:
                 etag=etag,
             )
 
-        def held(state: State) -> tuple[Held | None, int]:
-            return self.held(state, order)
+        def standing() -> Standing:
+            return self.standing(order)
 
         return _Wish(
             key=key,
@@ -246,8 +253,8 @@ class PromiseService:
             strategy=Strategy.EXACT,
             budget=solver.work_budget,
             reply=messages.ReplanOrderResponse,
-            command=revise,
-            held=held,
+            command=reroute,
+            standing=standing,
         )
 
     # --- For waves ---------------------------------------------------------------------------
@@ -264,7 +271,7 @@ class PromiseService:
         """PromiseOrder of what a wave has planned; None: of what was decided before. Its reply."""
         key = _key(call.caller.text, request_id, order)
         wish = self._promise_wish(order, key, request_id, ttl_ms, call)
-        return await self._in_turn(replace(wish, planned=planned), call)
+        return await self._in_turn(wish.turn, lambda: replace(wish, planned=planned), call)
 
     async def move_planned(
         self,
@@ -278,8 +285,8 @@ class PromiseService:
         """ReplanOrder of what a wave has planned. `must`: it may end at another plan where others
         were faster. Its reply."""
         wish = self._move_wish(order, _key(call.caller.text, request_id, order), request_id, call)
-        most = replans_max if must else 0
-        return await self._in_turn(replace(wish, planned=planned, replans_max=most), call)
+        wish = replace(wish, planned=planned, replans_max=replans_max if must else 0)
+        return await self._in_turn(wish.turn, lambda: wish, call)
 
     def is_decided(self, call: Call, request_id: bytes) -> bool:
         """Whether this request has its answer already."""
@@ -292,7 +299,13 @@ class PromiseService:
         if found is None:
             raise not_promised(reservation_id)
         told = messages.PromiseOrderResponse.FromString(found[1].reply)
-        return Promised(messages.RoutingOrder.FromString(found[1].order), told.plan)
+        return Promised(messages.RoutingOrder.FromString(found[1].order), told.plan, found[1])
+
+    def standing(self, order: messages.RoutingOrder) -> Standing:
+        """What is open of a promised order, which is cut to it. Raises Refused."""
+        found = standing_of(self._view, order.reservation_id)
+        cut(order, found)
+        return found
 
     def promised_ids(self) -> list[str]:
         """Reservations that a decision with a plan is kept about, in the order of their names."""
@@ -307,13 +320,13 @@ class PromiseService:
         self._keeper.refresh()
         return self._log.by_request(state, request_key(call.caller.text, request_id)) is not None
 
-    async def _in_turn(self, wish: _Wish, call: Call) -> Message:
+    async def _in_turn(self, turn: object, wish: Callable[[], _Wish], call: Call) -> Message:
         """Equal requests take turns, so that the second one finds what the first decided."""
-        lock = self._locks.get(wish.turn)
+        lock = self._locks.get(turn)
         if lock is None:
-            lock = self._locks[wish.turn] = asyncio.Lock()
+            lock = self._locks[turn] = asyncio.Lock()
         async with lock:
-            return await self._fulfil(wish, call)
+            return await self._fulfil(wish(), call)
 
     async def _fulfil(self, wish: _Wish, call: Call, tried: Tried | None = None) -> Message:
         gateway = self._view.gateway
@@ -368,7 +381,8 @@ class PromiseService:
 
     def _plan(self, wish: _Wish) -> Planned:
         """The order's best plan now. Raises Refused."""
-        held, etag = wish.held(self._view.state)
+        standing = wish.standing()
+        held = None if standing is None else standing.held
         network = self._routing.network()
         order = codec.order_of(wish.order, network, self._routing.items, self._view.state)
         solved = self._routing.solve(
@@ -376,7 +390,7 @@ class PromiseService:
         )
         report = render_plans.report_of(solved)
         plan = solved.answer.plans[0]
-        return Planned(solved.assembly, plan, report, wish.strategy.value, etag)
+        return Planned(solved.assembly, plan, report, wish.strategy.value, standing)
 
     async def _attempt(
         self, wish: _Wish, name: str, number: int, call: Call, planned: Planned | None
@@ -389,9 +403,11 @@ class PromiseService:
             raise
         assembly, plan = planned.assembly, planned.plan
         network = assembly.network
-        takes = takes_of(assembly, plan, wish.caller)
+        standing = planned.standing
+        takes = takes_of(assembly, plan, wish.caller, standing)
         attempt_id = wish.request_id + b"\0attempt%d" % number if wish.request_id else b""
-        command = wish.command(takes, attempt_id, planned.etag, wish.order.reservation_id)
+        etag = 0 if standing is None else standing.etag
+        command = wish.command(takes, attempt_id, etag, wish.order.reservation_id)
         reply = wish.reply()
         reply.plan.CopyFrom(render_plans.plan_of(assembly, plan, takes.numbers))
         reply.currency_code = network.currency
@@ -424,11 +440,14 @@ class PromiseService:
             self._metrics.promised(len(plan.shipments), plan.cost)
             self._routing.took(assembly, plan)
             return self._reply(wish, decision.reply, outcome, answer.details, number), None
+        details = answer.details
+        if standing is not None:
+            details = takes.renumbered(details, self._view.names)
         found = refusals.of_outcome(
             outcome,
-            answer.details,
+            details,
             lines=request_lines(takes.lines, takes.capacities),
-            shortages=shortages.refused(takes.lines, takes.capacities, answer.details),
+            shortages=shortages.refused(takes.lines, takes.capacities, details),
             reservation_id=wish.order.reservation_id,
         )
         if code not in CONFLICTS:
@@ -509,41 +528,6 @@ class PromiseService:
         await self._submit(columns.batch(), call)
         self._keeper.note(name, decision, gone)
 
-    # --- What a promised order holds ---------------------------------------------------------
-
-    def held(self, state: State, order: messages.RoutingOrder) -> tuple[Held, int]:
-        """Its open units, which may be used again; the order's lines are cut to them."""
-        row = reads.reservation_row(state, order.reservation_id)
-        if row < 0:
-            raise not_promised(order.reservation_id)
-        shown, takes = reads.reservation_outcome(state, row)
-        standing = int(shown["state"][0])
-        if standing not in (outcomes.HELD, outcomes.CONFIRMED):
-            raise Refused(
-                refusals.of_outcome(
-                    _outcome(shown[0], outcomes.STATE_TRANSITION_NOT_ALLOWED),
-                    takes[:0],
-                    reservation_id=order.reservation_id,
-                )
-            )
-        made = render.reservation(
-            shown[0],
-            takes,
-            self._view.names,
-            reservation_id=order.reservation_id,
-            owner=order.owner,
-            channel=order.channel,
-        )
-        stock: dict[tuple[str, str], int] = {}
-        left: dict[str, int] = {}
-        for one in made.lines:
-            for take in one.takes:
-                key = (take.node, one.sku)
-                stock[key] = stock.get(key, 0) + take.quantity
-                left[one.sku] = left.get(one.sku, 0) + take.quantity
-        _cut(order, left)
-        return _capacities(made, stock), int(shown["etag"][0])
-
 
 @dataclass(frozen=True, slots=True)
 class Promised:
@@ -551,64 +535,12 @@ class Promised:
 
     order: messages.RoutingOrder
     plan: messages.FulfillmentPlan
-
-
-def exclude(
-    order: messages.RoutingOrder, nodes: Iterable[str], carrier_services: Iterable[str]
-) -> None:
-    """Keep a promised order away from nodes for good, and from carrier services this time."""
-    order.ClearField("excluded_carrier_services")
-    order.excluded_carrier_services.extend(carrier_services)
-    left = dict.fromkeys((*order.excluded_nodes, *nodes))
-    del order.excluded_nodes[:]
-    order.excluded_nodes.extend(left)
-
-
-def _capacities(made: types_pb2.Reservation, stock: dict[tuple[str, str], int]) -> Held:
-    pick: dict[tuple[str, int], int] = {}
-    slots: dict[tuple[str, str], int] = {}
-    for taken in made.capacity_takes:
-        if taken.WhichOneof("resource") == "node_capacity":
-            day = date.fromisoformat(taken.node_capacity.date).toordinal()
-            pick[taken.node_capacity.node, day] = taken.quantity
-        else:
-            slots[taken.carrier_slot.node, taken.carrier_slot.slot] = taken.quantity
-    return Held(stock, pick, slots)
-
-
-def _cut(order: messages.RoutingOrder, left: dict[str, int]) -> None:
-    """Only what is open."""
-    lines = [line for line in order.lines if left.get(line.sku, 0) > 0]
-    for one in lines:
-        one.quantity = left[one.sku]
-    kept = [messages.RoutingLine.FromString(one.SerializeToString()) for one in lines]
-    del order.lines[:]
-    order.lines.extend(kept)
+    decision: Decision
 
 
 def _key(caller: bytes, request_id: bytes, request: Message) -> Key:
     body = request.SerializeToString(deterministic=True)
     return Key(request_key(caller, request_id), wide_key_of(body))
-
-
-def _outcome(row: np.void, code: int) -> np.void:
-    changed = row.copy()
-    changed["code"] = code
-    return changed
-
-
-def not_promised(reservation_id: str) -> Refused:
-    """No decision is kept about it."""
-    return Refused(
-        refusal(
-            Fault.RESERVATION_NOT_FOUND,
-            Case(
-                message=f"no decision is kept about reservation {reservation_id!r}: it was not "
-                "promised by PromiseOrder, or longer ago than routing_decisions_max",
-                metadata={"reservation_id": reservation_id},
-            ),
-        )
-    )
 
 
 def _stale(reservation_id: str, replans: int, last: Refusal | None) -> Refusal:

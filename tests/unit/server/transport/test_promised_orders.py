@@ -1,0 +1,121 @@
+"""What is open of a promised order: shared out over its lines, and cut from order and plan."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.state import State
+from holdfast.v1 import routing_service_pb2 as messages
+from server.routing.decisions import Decision
+from server.routing.orders import Held
+from server.transport.kept_problems import open_part
+from server.transport.promised_orders import OpenLine, Standing, cut, exclude
+
+
+def _standing(*lines: tuple[int, str, dict[str, int]]) -> Standing:
+    return Standing(7, [OpenLine(*line) for line in lines], Held({}, {}, {}))
+
+
+def test_a_line_keeps_what_it_has_at_a_node() -> None:
+    standing = _standing((0, "mug", {"newark": 2}), (1, "mug", {"chicago": 3}))
+    shares = standing.shared_out([("chicago", "mug", 3), ("newark", "mug", 2)])
+    assert shares == [[(1, 3)], [(0, 2)]]
+
+
+def test_the_rest_goes_by_the_order_of_the_lines() -> None:
+    standing = _standing(
+        (0, "mug", {"newark": 2}), (2, "rug", {"newark": 1}), (3, "mug", {"newark": 1, "po": 1})
+    )
+    wanted = [("manhattan", "mug", 3), ("chicago", "rug", 1), ("chicago", "mug", 1)]
+    assert standing.shared_out(wanted) == [[(0, 2), (3, 1)], [(2, 1)], [(3, 1)]]
+
+
+_NODES = ("newark", "chicago", "manhattan")
+
+
+@given(
+    lines=st.lists(
+        st.tuples(
+            st.sampled_from(["mug", "rug"]),
+            st.dictionaries(st.sampled_from(_NODES), st.integers(1, 4), min_size=1),
+        ),
+        min_size=1,
+        max_size=5,
+    ),
+    where=st.lists(st.sampled_from(_NODES), min_size=40, max_size=40),
+)
+def test_every_line_gets_what_it_has_open(
+    lines: list[tuple[str, dict[str, int]]], where: list[str]
+) -> None:
+    standing = _standing(*((number, sku, at) for number, (sku, at) in enumerate(lines)))
+    wanted: dict[tuple[str, str], int] = {}
+    places = iter(where * 4)
+    for sku, units in standing.units_of().items():
+        for _ in range(units):
+            key = (next(places), sku)
+            wanted[key] = wanted.get(key, 0) + 1
+    plan = [(node, sku, units) for (node, sku), units in wanted.items()]
+    shares = standing.shared_out(plan)
+    given_to: dict[int, int] = {}
+    for (_, sku, units), share in zip(plan, shares, strict=True):
+        assert sum(part for _, part in share) == units
+        for number, part in share:
+            assert lines[number][0] == sku
+            assert part > 0
+            given_to[number] = given_to.get(number, 0) + part
+    assert given_to == {number: sum(at.values()) for number, (_, at) in enumerate(lines)}
+
+
+def test_an_order_is_cut_to_what_is_open() -> None:
+    order = messages.RoutingOrder()
+    order.lines.add(sku="mug", quantity=5, keep_together_group="g")
+    order.lines.add(sku="rug", quantity=2)
+    cut(order, _standing((0, "mug", {"newark": 1, "chicago": 2}), (4, "cup", {"newark": 1})))
+    assert [(line.sku, line.quantity, line.keep_together_group) for line in order.lines] == [
+        ("mug", 3, "g"),
+        ("cup", 1, ""),
+    ]
+
+
+def test_nodes_stay_excluded_and_services_do_not() -> None:
+    order = messages.RoutingOrder(excluded_nodes=["a"], excluded_carrier_services=["air"])
+    exclude(order, ["b", "a"], ["ground"])
+    assert list(order.excluded_nodes) == ["a", "b"]
+    assert list(order.excluded_carrier_services) == ["ground"]
+
+
+def _plan(*shipments: tuple[str, int, dict[str, int]], split: int = 0) -> messages.FulfillmentPlan:
+    plan = messages.FulfillmentPlan()
+    places = {"mug": 0, "rug": 1}
+    for node, cost, units in shipments:
+        one = plan.shipments.add(node=node, carrier_service="ground", cost_minor_units=cost)
+        for sku, quantity in units.items():
+            one.lines.add(line=places[sku], sku=sku, quantity=quantity)
+    plan.cost_terms.split_minor_units = split * (len(shipments) - 1)
+    plan.cost_minor_units = sum(cost for _, cost, _ in shipments) + split * (len(shipments) - 1)
+    return plan
+
+
+class _Nothing:
+    """A state that keeps no rates, a decision that names some."""
+
+    documents: dict[tuple[int, str], tuple[bytes, int]] = {}  # noqa: RUF012
+    problem = b"HFP2"
+
+
+def _open_part(plan: messages.FulfillmentPlan, standing: Standing) -> messages.FulfillmentPlan:
+    nothing = _Nothing()
+    return open_part(cast(State, nothing), cast(Decision, nothing), plan, standing)
+
+
+def test_shipments_that_have_left_are_no_part_of_what_is_open() -> None:
+    told = _plan(("a", 500, {"mug": 1}), ("b", 700, {"rug": 1}), ("c", 900, {"mug": 2}), split=30)
+    left = _open_part(told, _standing((1, "rug", {"b": 1}), (2, "mug", {"c": 2})))
+    assert [one.node for one in left.shipments] == ["b", "c"]
+    assert left.cost_minor_units == 700 + 900 + 30
+    assert _open_part(told, _standing((1, "rug", {"b": 1}))).cost_minor_units == 700
+    whole = _standing((0, "mug", {"a": 1, "c": 2}), (1, "rug", {"b": 1}))
+    assert _open_part(told, whole).cost_minor_units == told.cost_minor_units
