@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from engine import outcomes, reads, tables
+from engine.state import State
 from holdfast.v1 import routing_service_pb2 as messages
 from server.routing.orders import Held
 from server.transport import refusals
@@ -35,8 +36,9 @@ class Standing:
     """Of the reservation as it is told here."""
     lines: Sequence[OpenLine]
     held: Held
-    """What a reroute gives back, so that the new plan may use it. What waits for supply is not on
-    hand, and capacity that shipments went out with is used up: neither is in it."""
+    """What a reroute gives back, so that a new plan may use it. What waits for supply is not on
+    hand, capacity that shipments went out with is used up, and what a fence of others keeps is
+    theirs: none is in it."""
 
     def units_of(self) -> dict[str, int]:
         """Open units by SKU."""
@@ -83,27 +85,52 @@ def standing_of(view: LedgerView, reservation_id: str) -> Standing:
     if int(shown["state"][0]) not in (outcomes.HELD, outcomes.CONFIRMED):
         raise _has_ended(shown[0], reservation_id)
     lines: dict[int, tuple[str, dict[str, int]]] = {}
-    stock: dict[tuple[str, str], int] = {}
-    pick: dict[tuple[str, int], int] = {}
-    slots: dict[tuple[str, str], int] = {}
+    released: dict[int, int] = {}
     for take_row, given_back in reads.rerouted_units(state, row):
         take = state.takes[take_row]
-        called = view.names.position(int(take["position"]))
-        if called.kind == tables.CAPACITY and called.is_slot:
-            _add(slots, (called.node, called.sku), given_back)
-        elif called.kind == tables.CAPACITY:
-            day = date.fromisoformat(called.sku).toordinal()
-            _add(pick, (called.node, day), given_back)
-        elif called.kind == tables.STOCK:
-            _add(stock, (called.node, called.sku), given_back)
+        position = int(take["position"])
+        called = view.names.position(position)
+        _add(released, position, given_back)
         if called.kind in (tables.STOCK, tables.SUPPLY):
             _, at = lines.setdefault(int(take["line"]), (called.sku, {}))
             _add(at, called.node, int(take["quantity"]))
     return Standing(
         etag=int(shown["etag"][0]),
         lines=[OpenLine(number, sku, at) for number, (sku, at) in sorted(lines.items()) if at],
-        held=Held(stock, pick, slots),
+        held=_usable(view, released, reads.reservation_channel(state, row)),
     )
+
+
+def _usable(view: LedgerView, released: Mapping[int, int], channel: str) -> Held:
+    """What more of everything an order may use once so much of its positions is given back."""
+    state = view.state
+    stock: dict[tuple[str, str], int] = {}
+    pick: dict[tuple[str, int], int] = {}
+    slots: dict[tuple[str, str], int] = {}
+    for row, units in released.items():
+        called = view.names.position(row)
+        if called.kind == tables.STOCK:
+            fence = reads.fence_row(state, row, channel) if channel else tables.NONE
+            more = _sellable(state, row, units, fence, released.get(fence, 0))
+            _add(stock, (called.node, called.sku), more - _sellable(state, row, 0, fence, 0))
+        elif called.kind == tables.CAPACITY and called.is_slot:
+            _add(slots, (called.node, called.sku), units)
+        elif called.kind == tables.CAPACITY:
+            _add(pick, (called.node, date.fromisoformat(called.sku).toordinal()), units)
+    return Held(stock, pick, slots)
+
+
+def _sellable(state: State, row: int, units: int, fence: int, share: int) -> int:
+    """What the order's channel may take of a stock that gets `units` back, and its fence `share`,
+    as `engine.positions.sellable` has it; below 0 where the stock is short."""
+    free = reads.available(state, row) + units
+    fenced = int(state.positions["fenced"][row])
+    own = 0
+    if fence >= 0:
+        left = reads.available(state, fence)
+        own = max(0, left + share)
+        fenced += own - max(0, left)
+    return min(free, own + max(0, free - fenced))
 
 
 def _add(target: dict[Any, int], key: object, units: int) -> None:

@@ -230,6 +230,19 @@ async def test_nothing_moves_where_the_open_part_has_no_other_plan(built: Wire):
     await built.verify()
 
 
+async def test_stock_that_a_count_found_missing_is_not_planned_with(built: Wire):
+    """Three are promised of one that is there: the order's own units make good the shortfall
+    before anybody may use them, so the first plan is one that can be held."""
+    await promised(built, ("mug", 4))
+    await ship(built, (0, 1))
+    await built.stock("mug", "newark", 1)
+    moved = await replan(built)
+    assert moved.replans == 0
+    assert takes_of(moved.reservation, "mug") == {"manhattan": 3}
+    assert await available(built, "mug", "newark") == 1
+    await built.verify()
+
+
 async def test_an_open_part_leaves_a_frozen_node(built: Wire):
     await promised(built, ("mug", 2))
     await ship(built, (0, 1))
