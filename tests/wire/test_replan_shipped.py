@@ -243,6 +243,22 @@ async def test_stock_that_a_count_found_missing_is_not_planned_with(built: Wire)
     await built.verify()
 
 
+async def test_a_count_that_finds_too_little_moves_an_open_part(built: Wire):
+    await promised(built, ("mug", 4))
+    await ship(built, (0, 1))
+    count = inventory.InventoryCount(
+        sku="mug", node="newark", on_hand=1, shortfall_policy=types_pb2.SHORTFALL_POLICY_REPLAN
+    )
+    told = await built.inventory.CountInventory(inventory.CountInventoryRequest(counts=[count]))
+    assert list(told.results[0].reassigned_reservation_ids) == ["a"]
+    kept = await built.reservations.GetReservation(
+        reservations.GetReservationRequest(reservation_id="a")
+    )
+    assert takes_of(kept.reservation, "mug") == {"manhattan": 3}
+    assert kept.reservation.lines[0].fulfilled_quantity == 1
+    await built.verify()
+
+
 async def test_an_open_part_leaves_a_frozen_node(built: Wire):
     await promised(built, ("mug", 2))
     await ship(built, (0, 1))

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from typing import cast
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine import limits, outcomes, tables
 from engine.state import State
+from holdfast.v1 import reservation_service_pb2 as reservations
 from holdfast.v1 import routing_service_pb2 as messages
 from server.routing.decisions import Decision
 from server.routing.orders import Held
+from server.transport import refusals
+from server.transport.codec.promises import Takes
+from server.transport.columns import Columns, line
 from server.transport.kept_problems import open_part
+from server.transport.names import Names, PositionNames
 from server.transport.promised_orders import OpenLine, Standing, cut, exclude
 
 
@@ -119,3 +126,49 @@ def test_shipments_that_have_left_are_no_part_of_what_is_open() -> None:
     assert _open_part(told, _standing((1, "rug", {"b": 1}))).cost_minor_units == 700
     whole = _standing((0, "mug", {"a": 1, "c": 2}), (1, "rug", {"b": 1}))
     assert _open_part(told, whole).cost_minor_units == told.cost_minor_units
+
+
+def test_a_refusal_names_the_line_what_it_was_given_and_what_is_open() -> None:
+    outcome = np.zeros(1, outcomes.OUTCOME)
+    outcome["code"], outcome["state"] = outcomes.OPEN_UNITS_DIFFER, outcomes.CONFIRMED
+    details = np.zeros(1, outcomes.DETAIL)
+    details["kind"], details["code"] = outcomes.LINE_ERROR, outcomes.OPEN_UNITS_DIFFER
+    details["line"], details["quantity"], details["available"] = 1, 3, 2
+    refused = refusals.of_outcome(
+        outcome[0],
+        details,
+        lines=[refusals.Line(field="lines[0]"), refusals.Line(field="lines[1]", sku="mug")],
+        reservation_id="a",
+    )
+    assert refused.reason_name == "LINE_QUANTITY_EXCEEDED"
+    for field, value in (("line", "lines[1]"), ("sku", "mug"), ("given", "3"), ("open", "2")):
+        assert refused.metadata[field] == value
+    for part in ("'mug'", "given '3'", "open '2'"):
+        assert part in refused.status.message
+
+
+class _Positions:
+    """Names of positions: the row is the node's number."""
+
+    @staticmethod
+    def position(row: int) -> PositionNames:
+        return PositionNames(tables.STOCK, "mug", f"n{row}", "", is_slot=False)
+
+
+def test_details_of_a_reroute_find_the_lines_of_its_command() -> None:
+    """Line 4 of the reservation goes to two nodes; a capacity comes after all lines."""
+    rows = [
+        line(sku=b"mug", node=node.encode(), quantity=1, number=number)
+        for number, node in ((4, "n7"), (4, "n8"), (6, "n8"))
+    ]
+    asked = [
+        reservations.ReservationLineRequest(sku="mug", node=node, quantity=1)
+        for node in ("n7", "n8", "n8")
+    ]
+    takes = Takes(rows, {}, Columns(), asked, [reservations.CapacityTakeRequest()])
+    details = np.zeros(5, outcomes.DETAIL)
+    details["line"] = [4, 4, 6, 4, limits.lines_per_reservation_max]
+    details["position"] = [8, 7, 8, tables.NONE, 3]
+    told = takes.renumbered(details, cast(Names, _Positions()))
+    assert told["line"].tolist() == [1, 0, 2, 0, 3]
+    assert details["line"][0] == 4
