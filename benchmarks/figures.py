@@ -211,13 +211,13 @@ FIGURES = (
     Figure(
         "season_saving_percent",
         "routing_season",
-        "windows of 100 orders with paced prices: saving on the myopic optimum, percent",
+        "dual prices of what came: saving on the myopic optimum, percent",
         form=".2f",
     ),
     Figure(
         "clairvoyant_gap_closed_percent",
         "routing_season",
-        "paced prices: part of the gap between the myopic optimum and a clairvoyant, percent",
+        "dual prices of what came: part of the gap to a clairvoyant closed, percent",
         60,
         form=".0f",
     ),

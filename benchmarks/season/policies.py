@@ -14,6 +14,7 @@ import numpy as np
 
 from engine.routing.plan import Plan
 from engine.routing.prices.decide import plain_cost, with_opportunity_cost
+from engine.routing.prices.duals.prices import DualPrices
 from engine.routing.prices.pacing import PacedPrices
 from engine.routing.solver import Solver, Strategy
 from engine.routing.tariff import Integers
@@ -136,6 +137,36 @@ class Pacer:
                 self._prices.reserved(row, units, int(stock.free[row]), order * ORDER_MS)
 
 
+class Resolver:
+    """Dual prices solved anew from the orders that have come, over a horizon."""
+
+    def __init__(
+        self, wave: Wave, *, scale: int, horizon: float = 1.0, before: Wave | None = None
+    ) -> None:
+        """`horizon`: what the prices are told, over the true one. `before`: the orders of the
+        horizon before, where they are known; else nothing is."""
+        self._wave = wave
+        self._prices = DualPrices(*wave.stock.shape, scale=scale)
+        begin = 0
+        if before is not None:
+            self._prices.begin(0, len(before.orders) * ORDER_MS)
+            for at, one in enumerate(before.orders):
+                self._prices.ordered(one, (at + 1) * ORDER_MS)
+            begin = len(before.orders) * ORDER_MS
+        self._begin_ms = begin
+        self._prices.begin(begin, begin + int(len(wave.orders) * ORDER_MS * horizon))
+
+    def costs(self, order: int, stock: Stock) -> Integers:
+        """(N, L) for an order that comes now; it is part of the sample from the next solve on."""
+        one, now_ms = self._wave.orders[order], self._begin_ms + order * ORDER_MS
+        if self._prices.is_due:
+            self._prices.solve(stock.units, now_ms)
+        there = stock.units[np.ix_(one.node, one.item)]
+        due = self._prices.opportunity_cost(one.node, one.item, there, now_ms)
+        self._prices.ordered(one, now_ms)
+        return due
+
+
 def with_duals(wave: Wave, forecast: WaveAnswer) -> Outcome:
     """Exact, with the fixed prices of a wave of orders as they were expected."""
     due = forecast.due[: wave.stock.size].reshape(wave.stock.shape) // FINENESS
@@ -147,13 +178,15 @@ def with_duals(wave: Wave, forecast: WaveAnswer) -> Outcome:
     return one_by_one(wave, costs=costs)
 
 
-def windows(wave: Wave, size: int, work_s: float, pacer: Pacer | None = None) -> Outcome:
+def windows(
+    wave: Wave, size: int, work_s: float, prices: Pacer | Resolver | None = None
+) -> Outcome:
     """Orders held until `size` have come, then routed as a wave, at prices if there are any."""
     outcome, stock = Outcome(), Stock(wave)
     nodes, items = wave.stock.shape
     for first in range(0, len(wave.orders), size):
         held = list(wave.orders[first : first + size])
-        dues = [pacer.costs(first + at, stock) if pacer else None for at in range(len(held))]
+        dues = [prices.costs(first + at, stock) if prices else None for at in range(len(held))]
         part = Wave.of(
             [
                 one
@@ -173,8 +206,8 @@ def windows(wave: Wave, size: int, work_s: float, pacer: Pacer | None = None) ->
                 continue
             asked = part.orders[at].problem
             outcome.add(plan, plan.cost if due is None else plain_cost(asked, plan, due))
-            if pacer:
-                pacer.took(first + at, plan, stock)
+            if isinstance(prices, Pacer):
+                prices.took(first + at, plan, stock)
             stock.take(first + at, plan)
     return outcome
 

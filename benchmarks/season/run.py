@@ -8,9 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.measure import Say
+from benchmarks.season.bound import clairvoyant_bound
 from benchmarks.season.policies import (
     Outcome,
     Pacer,
+    Resolver,
     clairvoyant,
     one_by_one,
     windows,
@@ -23,9 +25,13 @@ from engine.routing.waves.wave import Wave
 WINDOW = 100
 WINDOW_WORK_S = 0.4
 CLAIRVOYANT_WORK_S = 4.0
+PACED_PERCENT = 70
+"""Of what shipping from elsewhere costs more: what no paced price goes above."""
 MYOPIC = "cheapest"
 PACED = "cheapest, paced prices"
 PACED_WINDOWS = "windows of 100, paced prices"
+RESOLVED = "cheapest, duals of what came"
+RESOLVED_WINDOWS = "windows of 100, duals of what came"
 
 # Of Student's distribution, two-sided 95 %, by degrees of freedom; beyond them the normal's.
 _STUDENT = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16, 2.14)
@@ -33,13 +39,14 @@ _STUDENT = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2
 
 @dataclass(frozen=True)
 class Setting:
-    """A network with its stock; `scale` and `evenness` of its paced prices."""
+    """A network with its stock; `scale` of its prices, and `evenness` of the paced ones."""
 
     name: str
     make: Callable[..., Wave]
     orders: int
     stock: float
     scale: int
+    """What shipping from elsewhere costs more at most, about, in minor units."""
     evenness: int
     minor_units: int
     """Of one unit of money."""
@@ -109,15 +116,32 @@ def policies(setting: Setting, seed: int, wave: Wave) -> dict[str, Callable[[], 
 
         return run
 
+    def resolved(horizon: float) -> Callable[[], Outcome]:
+        def run() -> Outcome:
+            return one_by_one(
+                wave, costs=Resolver(wave, scale=setting.scale, horizon=horizon).costs
+            )
+
+        return run
+
+    def other_orders() -> Wave:
+        return setting.make(seed, orders=setting.orders, stock=setting.stock, forecast=True)
+
     def duals() -> Outcome:
-        expected = setting.make(seed, orders=setting.orders, stock=setting.stock, forecast=True)
-        return with_duals(wave, clairvoyant(expected, CLAIRVOYANT_WORK_S))
+        return with_duals(wave, clairvoyant(other_orders(), CLAIRVOYANT_WORK_S))
+
+    def knowing_the_last() -> Outcome:
+        prices = Resolver(wave, scale=setting.scale, before=other_orders())
+        return one_by_one(wave, costs=prices.costs)
 
     found: dict[str, Callable[[], Outcome]] = {
         MYOPIC: lambda: one_by_one(wave),
         PACED: paced(1.0),
         "paced, told twice the horizon": paced(2.0),
         "paced, told half the horizon": paced(0.5),
+        RESOLVED: resolved(1.0),
+        "duals, told twice the horizon": resolved(2.0),
+        "duals, told half the horizon": resolved(0.5),
     }
     if setting.is_plenty:
         return found
@@ -128,15 +152,20 @@ def policies(setting: Setting, seed: int, wave: Wave) -> dict[str, Callable[[], 
         }
         | found
         | {
+            "duals, last horizon known": knowing_the_last,
             "cheapest, duals of a forecast": duals,
             f"windows of {WINDOW}": lambda: windows(wave, WINDOW, WINDOW_WORK_S),
             PACED_WINDOWS: lambda: windows(wave, WINDOW, WINDOW_WORK_S, _pacer(setting, wave, 1.0)),
+            RESOLVED_WINDOWS: lambda: windows(
+                wave, WINDOW, WINDOW_WORK_S, Resolver(wave, scale=setting.scale)
+            ),
         }
     )
 
 
 def _pacer(setting: Setting, wave: Wave, horizon: float) -> Pacer:
-    return Pacer(wave, scale=setting.scale, evenness=setting.evenness, horizon=horizon)
+    scale = setting.scale * PACED_PERCENT // 100
+    return Pacer(wave, scale=scale, evenness=setting.evenness, horizon=horizon)
 
 
 def simulate(setting: Setting, seeds: int, say: Say) -> Season:
@@ -146,10 +175,16 @@ def simulate(setting: Setting, seeds: int, say: Say) -> Season:
         wave = setting.make(seed, orders=setting.orders, stock=setting.stock)
         if not setting.is_plenty:
             ahead = clairvoyant(wave, CLAIRVOYANT_WORK_S)
-            season.bounds.append(ahead.bound)
+            season.bounds.append(clairvoyant_bound(wave, ahead))
             season.seen.append(ahead.cost)
         for name, run in policies(setting, seed, wave).items():
             season.outcomes.setdefault(name, []).append(run())
-        saved = 1 - season.outcomes[PACED][-1].cost / season.outcomes[MYOPIC][-1].cost
-        say(f"{setting.name}, seed {seed}: paced prices save {saved:.2%}")
+        paced, resolved = (
+            1 - season.outcomes[policy][-1].cost / season.outcomes[MYOPIC][-1].cost
+            for policy in (PACED, RESOLVED)
+        )
+        say(
+            f"{setting.name}, seed {seed}: paced prices save {paced:.2%}, "
+            f"duals of what came {resolved:.2%}"
+        )
     return season

@@ -8,10 +8,21 @@ from xml.etree import ElementTree
 import pytest
 
 from benchmarks.season.page import plot, table
-from benchmarks.season.policies import Pacer, Stock, clairvoyant, one_by_one
-from benchmarks.season.run import MYOPIC, PACED, SETTINGS, Mean, Season, simulate
+from benchmarks.season.policies import Pacer, Resolver, Stock, clairvoyant, one_by_one
+from benchmarks.season.run import (
+    MYOPIC,
+    PACED,
+    PACED_PERCENT,
+    RESOLVED,
+    SETTINGS,
+    Mean,
+    Season,
+    simulate,
+)
 from engine.routing.solver import Solver
+from engine.routing.tariff import Integers
 from engine.routing.waves.warmup import warm_up
+from engine.routing.waves.wave import Wave
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +43,43 @@ def test_no_policy_is_below_the_bound_and_each_routes_every_order(season: Season
 def test_the_same_seed_is_the_same_season(season: Season) -> None:
     again = season.setting.make(1, orders=60, stock=1.5)
     assert one_by_one(again) == season.outcomes[MYOPIC][0]
-    pacer = Pacer(again, scale=season.setting.scale, evenness=season.setting.evenness)
+    scale = season.setting.scale * PACED_PERCENT // 100
+    pacer = Pacer(again, scale=scale, evenness=season.setting.evenness)
     assert one_by_one(again, costs=pacer.costs, took=pacer.took) == season.outcomes[PACED][0]
-    assert clairvoyant(again, 4.0).bound == season.bounds[0]
+    resolver = Resolver(again, scale=season.setting.scale)
+    assert one_by_one(again, costs=resolver.costs) == season.outcomes[RESOLVED][0]
+    assert clairvoyant(again, 4.0).bound <= season.bounds[0]
+
+
+def test_no_price_knows_an_order_before_it_comes(season: Season) -> None:
+    wave = season.setting.make(1, orders=120, stock=0.8)
+    coming = 80
+    other = replace(wave, orders=wave.orders[:coming] + wave.orders[:40])
+
+    def told(of: Wave, prices: Pacer | Resolver) -> list[bytes]:
+        seen = []
+
+        def costs(order: int, stock: Stock) -> Integers:
+            due = prices.costs(order, stock)
+            if order < coming:
+                seen.append(due.tobytes())
+            return due
+
+        took = prices.took if isinstance(prices, Pacer) else lambda order, plan, stock: None
+        one_by_one(of, costs=costs, took=took)
+        return seen
+
+    scale, evenness = season.setting.scale, season.setting.evenness
+    paced, resolved = (
+        [told(of, made(of)) for of in (wave, other)]
+        for made in (
+            lambda of: Pacer(of, scale=scale, evenness=evenness),
+            lambda of: Resolver(of, scale=scale),
+        )
+    )
+    for one, same in (paced, resolved):
+        assert one == same
+        assert any(any(due) for due in one)
 
 
 def test_a_plan_of_what_is_not_there_is_an_error(season: Season) -> None:
