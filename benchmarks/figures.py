@@ -208,6 +208,17 @@ FIGURES = (
         )
         for orders, seconds, target in ((100, 2, 1.0), (1000, 10, 1.5), (5000, 60, 2.0))
     ),
+    *(
+        Figure(
+            f"wave_first_answer_core_s_{orders}",
+            "routing_wave_calls",
+            f"{orders:,} orders over the wire: processor time to the first answer, s of {seconds}",
+            seconds / 10,
+            at_most=True,
+            form=".2f",
+        )
+        for orders, seconds in ((1000, 10), (5000, 60))
+    ),
     Figure(
         "season_saving_percent",
         "routing_season",

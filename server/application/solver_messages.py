@@ -15,13 +15,13 @@ from typing import Any, Final
 import numpy as np
 
 from engine.routing.plan import Status
-from engine.routing.problem import Arrays, Problem
 from engine.routing.tariff import Tariff
-from engine.routing.view import View
 from engine.routing.waves.answer import WaveAnswer
 from engine.routing.waves.columns import Columns
+from engine.routing.waves.packed import PackedOrders, laid_out
+from engine.routing.waves.packed import numbers_of as packed_numbers
 from engine.routing.waves.pool import NONE
-from engine.routing.waves.wave import Wave, WaveOrder
+from engine.routing.waves.wave import Wave
 
 HEAD: Final = struct.Struct("<BI")
 FRAME_BYTES_MAX: Final = 1 << 30
@@ -29,7 +29,7 @@ FRAME_BYTES_MAX: Final = 1 << 30
 Numbers = Mapping[str, Any]
 
 _STATUS: Final = tuple(Status)
-_TARIFF: Final[tuple[str, ...]] = (
+_OF_TARIFF: Final[tuple[str, ...]] = (
     "step_g",
     "rate",
     "co2e_g",
@@ -40,8 +40,7 @@ _TARIFF: Final[tuple[str, ...]] = (
     "limit_step",
     "limit_g",
 )
-_OF_ORDER: Final = tuple(name for name in Arrays._fields if name not in _TARIFF)
-_BY_LINE: Final = {"quantity", "unit_weight_g", "unit_volume_cm3", "carried_by", "group"}
+_OF_ORDERS: Final = ("nodes", "lines", "node", "item", "unrouted_cost", "tariff")
 
 
 class Kind(enum.IntEnum):
@@ -53,15 +52,18 @@ class Kind(enum.IntEnum):
     ANSWER = 4
 
 
-def frame(kind: Kind, numbers: Numbers) -> bytes:
+def frame(kind: Kind, numbers: Numbers) -> memoryview:
     """One frame."""
-    body = io.BytesIO()
+    data = io.BytesIO()
+    data.write(HEAD.pack(kind, 0))
     arrays: dict[str, Any] = {name: np.asarray(value) for name, value in numbers.items()}
-    np.savez(body, **arrays)
-    data = body.getvalue()
-    if len(data) > FRAME_BYTES_MAX:
-        raise ValueError(f"a frame of {len(data)} bytes is above {FRAME_BYTES_MAX}")
-    return HEAD.pack(kind, len(data)) + data
+    np.savez(data, **arrays)
+    size = data.tell() - HEAD.size
+    if size > FRAME_BYTES_MAX:
+        raise ValueError(f"a frame of {size} bytes is above {FRAME_BYTES_MAX}")
+    made = data.getbuffer()
+    HEAD.pack_into(made, 0, kind, size)
+    return made
 
 
 def numbers_of(body: bytes) -> dict[str, Any]:
@@ -72,11 +74,10 @@ def numbers_of(body: bytes) -> dict[str, Any]:
 
 def job_frame(
     wave: Wave, *, seconds: float, seed: int, gap_enough: float = 0.0, work_s: float = 0.0
-) -> bytes:
+) -> memoryview:
     """A wave to be solved within `seconds`, and with no more counted work than `work_s`; 0: as
     much as the seconds allow."""
-    tariffs = {id(order.problem.tariff): order.problem.tariff for order in wave.orders}
-    places = {key: place for place, key in enumerate(tariffs)}
+    laid = laid_out(wave.orders)
     numbers: dict[str, Any] = {
         "ms": int(seconds * 1000),
         "work_ms": int(work_s * 1000),
@@ -85,82 +86,41 @@ def job_frame(
         "stock": wave.stock,
         "pick_capacity": wave.pick_capacity,
         "slots": wave.slots,
-        "node_count": [len(order.node) for order in wave.orders],
-        "line_count": [len(order.item) for order in wave.orders],
-        "node": np.concatenate([order.node for order in wave.orders]),
-        "item": np.concatenate([order.item for order in wave.orders]),
-        "unrouted_cost": [order.unrouted_cost for order in wave.orders],
-        "tariffs": len(tariffs),
-        "tariff": [places[id(order.problem.tariff)] for order in wave.orders],
+        "tariffs": len(laid.tariffs),
+        "numbers": packed_numbers(wave.orders),
     }
-    for place, tariff in enumerate(tariffs.values()):
-        for name in _TARIFF:
+    for name in _OF_ORDERS:
+        numbers[f"order_{name}"] = getattr(laid, name)
+    for place, tariff in enumerate(laid.tariffs):
+        for name in _OF_TARIFF:
             numbers[f"tariff{place}_{name}"] = getattr(tariff, name)
-    for name in _OF_ORDER:
-        fields = [getattr(order.problem.arrays, name).ravel() for order in wave.orders]
-        numbers[f"order_{name}"] = np.concatenate(fields)
     return frame(Kind.JOB, numbers)
 
 
 def wave_of_job(numbers: Numbers) -> Wave:
-    """The wave of a job, whose parts were checked before they were sent."""
-    rates: list[dict[str, Any]] = [
-        {name: numbers[f"tariff{place}_{name}"] for name in _TARIFF}
+    """The wave of a job, whose orders were checked before they were sent. Raises ValueError where
+    its parts do not fit together."""
+    tariffs = [
+        Tariff(**{name: numbers[f"tariff{place}_{name}"] for name in _OF_TARIFF})
         for place in range(int(numbers["tariffs"]))
     ]
-    tariffs = [Tariff(**one) for one in rates]
-    whole = {name: numbers[f"order_{name}"] for name in _OF_ORDER}
-    node, item = numbers["node"], numbers["item"]
-    unrouted_cost = numbers["unrouted_cost"].tolist()
-    tariff_of = numbers["tariff"].tolist()
-    terms = len(whole["terms"]) // len(tariff_of)
-    nodes, lines = numbers["node_count"].tolist(), numbers["line_count"].tolist()
-    at = dict.fromkeys(_OF_ORDER, 0)
-    first_node = first_line = 0
-    orders = []
-    for place, (node_count, line_count) in enumerate(zip(nodes, lines, strict=True)):
-        tariff = tariffs[tariff_of[place]]
-        shapes = {
-            name: (line_count,)
-            if name in _BY_LINE
-            else (node_count, line_count)
-            if name in ("stock", "opportunity_cost")
-            else (node_count, tariff.services)
-            if name in ("zone", "service_open", "service_cost", "slots", "ready_day")
-            else (terms,)
-            if name == "terms"
-            else (node_count,)
-            for name in _OF_ORDER
-        }
-        arrays: dict[str, Any] = {
-            name: rates[tariff_of[place]][name] for name in _TARIFF if name in Arrays._fields
-        }
-        for name, shape in shapes.items():
-            size = int(np.prod(shape))
-            part = whole[name][at[name] : at[name] + size]
-            arrays[name] = np.ascontiguousarray(part).reshape(shape)
-            at[name] += size
-        posed = Arrays(**arrays)
-        orders.append(
-            WaveOrder(
-                Problem(tariff, posed, View(posed._asdict())),
-                node[first_node : first_node + node_count],
-                item[first_line : first_line + line_count],
-                unrouted_cost[place],
-            )
-        )
-        first_node += node_count
-        first_line += line_count
-    return Wave.of(
-        orders,
-        stock=numbers["stock"],
-        pick_capacity=numbers["pick_capacity"],
-        slots=numbers["slots"],
+    orders = PackedOrders(
+        numbers["numbers"],
+        tariffs=tariffs,
+        **{name: numbers[f"order_{name}"] for name in _OF_ORDERS},
     )
+    stock, slots = numbers["stock"], numbers["slots"]
+    nodes, items = stock.shape
+    if orders.laid.node.max() >= nodes or orders.laid.item.max() >= items:
+        raise ValueError("an order names a node or an item that the wave does not have")
+    return Wave(tariffs[0].services, orders, stock, numbers["pick_capacity"], slots)
 
 
-def answer_frame(kind: Kind, answer: WaveAnswer, *, stage: str, is_deterministic: bool) -> bytes:
-    """An answer, of its columns only the chosen ones; `stage`: what the solver was at."""
+def answer_frame(
+    kind: Kind, answer: WaveAnswer, *, stage: str, is_deterministic: bool
+) -> memoryview:
+    """An answer, of its columns only the chosen ones; `stage`: what the solver was at. The prices
+    of a large wave are megabytes, so only the last answer has them."""
     chosen = answer.chosen[answer.chosen != NONE]
     entries = answer.columns.entries(chosen)
     return frame(
@@ -176,7 +136,7 @@ def answer_frame(kind: Kind, answer: WaveAnswer, *, stage: str, is_deterministic
             "resource": entries.resource,
             "taken": entries.taken,
             "impossible": np.array(sorted(answer.impossible), np.int64),
-            "due": answer.due,
+            "due": answer.due if kind is Kind.ANSWER else answer.due[:0],
             "work_us": int(answer.work_s * 1e6),
             "stage": np.frombuffer(stage.encode(), np.uint8),
             "is_deterministic": int(is_deterministic),

@@ -54,6 +54,8 @@ _KEPT_BACK_MOST: Final = 0.5
 """Of the budget."""
 _SOLVER_PART: Final = 0.85
 """Of the time until it would be ended that a solver is told to finish in."""
+_SENT_AT_ONCE: Final = 1 << 18
+"""Bytes of a job: a large wave is a hundred megabytes, which nobody is to wait for."""
 _BROKEN: Final = (OSError, EOFError, ValueError, KeyError)
 """What a solver that ended, or that talks nonsense, looks like from here."""
 
@@ -78,6 +80,7 @@ class Told:
     """What a solver tells of a wave: an answer, and what it was at."""
 
     answer: WaveAnswer
+    """Without its prices (`due`) until the last."""
     stage: str
     is_deterministic: bool
     """Whether no clock had to do with it."""
@@ -427,9 +430,10 @@ async def _receive(reader: asyncio.StreamReader) -> tuple[Kind, bytes]:
     return Kind(kind), await reader.readexactly(size)
 
 
-async def _ask(solver: _Solver, data: bytes, wave: Wave, note: Callable[[Told], None]) -> Told:
-    solver.writer.write(data)
-    await solver.writer.drain()
+async def _ask(solver: _Solver, data: memoryview, wave: Wave, note: Callable[[Told], None]) -> Told:
+    for begin in range(0, len(data), _SENT_AT_ONCE):
+        solver.writer.write(data[begin : begin + _SENT_AT_ONCE])
+        await solver.writer.drain()
     while True:
         kind, body = await _receive(solver.reader)
         numbers = numbers_of(body)

@@ -57,15 +57,16 @@ def _is_plus_four(text: str) -> bool:
 
 
 def distances_km(
-    latitude: NDArray[np.float64], longitude: NDArray[np.float64], here: Location
+    latitude: NDArray[np.float64], longitude: NDArray[np.float64], north: Any, east: Any
 ) -> NDArray[np.int64]:
-    """Whole kilometres on the great circle from points in degrees to `here`; 0 for NaN."""
-    north, east = np.radians(latitude), np.radians(longitude)
-    there_north, there_east = np.radians(here.latitude), np.radians(here.longitude)
+    """Whole kilometres on the great circle from points in degrees to others, which are numbers or
+    arrays that broadcast: `north` and `east`; 0 for NaN."""
+    here_north, here_east = np.radians(latitude), np.radians(longitude)
+    there_north, there_east = np.radians(north), np.radians(east)
     half = (
-        np.sin((north - there_north) / 2) ** 2
-        + np.cos(north) * np.cos(there_north) * np.sin((east - there_east) / 2) ** 2
+        np.sin((here_north - there_north) / 2) ** 2
+        + np.cos(here_north) * np.cos(there_north) * np.sin((here_east - there_east) / 2) ** 2
     )
-    arc = 2 * np.arcsin(np.sqrt(np.clip(half, 0.0, 1.0)))
+    arc = 2 * np.arcsin(np.sqrt(np.minimum(np.maximum(half, 0.0), 1.0)))
     whole: NDArray[np.int64] = np.nan_to_num(np.rint(EARTH_KM * arc)).astype(np.int64)
     return whole

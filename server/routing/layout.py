@@ -37,6 +37,16 @@ class Fixed(NamedTuple):
         address = int(array.__array_interface__["data"][0])
         return Fixed(array, (address, extents[0], extents[1], extents[2]))
 
+    @staticmethod
+    def rows_of(table: Integers) -> list[Fixed]:
+        """Each row of a table, for one look at its address."""
+        address, *extents = Fixed.of(table).row
+        size = table[0].nbytes if len(table) else 0
+        return [
+            Fixed(array, (address + size * place, extents[1], extents[2], 0))
+            for place, array in enumerate(table)
+        ]
+
 
 class _Packed(View):
     """A view whose block was written by a `Layout`."""
@@ -74,41 +84,50 @@ class _Plan:
     """A layout for arrays of certain sizes. The block lies behind them, in the same memory."""
 
     def __init__(self, fields: tuple[tuple[str, str], ...], sizes: Mapping[str, int]) -> None:
-        self._places: list[tuple[str, int, int, tuple[int, ...]]] = []
-        self._names = [name for name, _ in fields]
+        self._places: list[tuple[str, int, int, tuple[int, ...] | None]] = []
+        """Name, begin, end and shape of each array; a begin of -1: it is brought by the caller;
+        no shape: it lies in one row."""
         self._given = [name for name, letters in fields if not letters]
-        self._given_rows = [row for row, (_, letters) in enumerate(fields) if not letters]
-        self._own_rows = [row for row, (_, letters) in enumerate(fields) if letters]
+        rows = [row for row, (_, letters) in enumerate(fields) if not letters]
+        if rows != list(range(rows[0], rows[0] + len(rows)) if rows else []):
+            raise ValueError("fields that the caller brings do not lie next to each other")
+        self._given_rows = slice(rows[0], rows[-1] + 1) if rows else slice(0)
         self._kind: Any = None
-        at = 0
-        for name, letters in fields:
-            if letters:
-                shape = tuple(sizes[letter] for letter in letters)
-                size = int(np.prod(shape))
-                self._places.append((name, at, at + size, shape))
-                at += size
-        self._words = at
         self._block = np.zeros((len(fields), _WORDS), np.int64)
-        for row, (_, start, _, shape) in zip(self._own_rows, self._places, strict=True):
-            self._block[row, 0] = start * _BYTES
+        self._is_own = np.zeros_like(self._block)
+        at = 0
+        for row, (name, letters) in enumerate(fields):
+            if not letters:
+                self._places.append((name, -1, 0, None))
+                continue
+            shape = tuple(sizes[letter] for letter in letters)
+            size = int(np.prod(shape))
+            self._places.append((name, at, at + size, shape if len(shape) > 1 else None))
+            self._block[row, 0] = at * _BYTES
             self._block[row, 1 : 1 + len(shape)] = shape
+            self._is_own[row, 0] = 1
+            at += size
+        self._words = at
 
     def make(self, given: Mapping[str, Fixed]) -> tuple[dict[str, Integers], View]:
-        memory = np.empty(self._words + self._block.size, np.int64)
-        made = {
-            name: memory[start:stop].reshape(shape) for name, start, stop, shape in self._places
-        }
-        for name in self._given:
-            made[name] = given[name].array
-        arrays = {name: made[name] for name in self._names}
+        words = self._words
+        memory = np.empty(words + self._block.size, np.int64)
+        arrays = {}
+        for name, start, stop, shape in self._places:
+            if start < 0:
+                arrays[name] = given[name].array
+            elif shape is None:
+                arrays[name] = memory[start:stop]
+            else:
+                arrays[name] = memory[start:stop].reshape(shape)
         if self._kind is None:
             view = View(arrays)
             self._kind = view._numba_type_
             return arrays, view
         address = int(memory.__array_interface__["data"][0])
-        block = memory[self._words :].reshape(self._block.shape)
-        block[:] = self._block
-        block[self._own_rows, 0] += address
+        block = memory[words:].reshape(self._block.shape)
+        np.multiply(self._is_own, address, out=block)
+        block += self._block
         if self._given:
             block[self._given_rows] = [given[name].row for name in self._given]
-        return arrays, _Packed(arrays, block, address + self._words * _BYTES, self._kind)
+        return arrays, _Packed(arrays, block, address + words * _BYTES, self._kind)

@@ -20,6 +20,7 @@ from engine.routing.problem import (
 )
 from engine.routing.solver import Answer, Solver, Strategy
 from engine.routing.view import View
+from engine.routing.work import PLANS
 from server.routing.assembly import Assembly
 from server.routing.prices import Opportunity, OpportunityPrices, compared
 
@@ -63,6 +64,13 @@ class Planner:
             work_budget=work_budget,
         )
         return Solved(assembly, answer, time.perf_counter_ns() - began)
+
+    def cost(self, assembly: Assembly, work_budget: int = limits.work_budget) -> int | None:
+        """What the best plan costs, None without one: a third of the time that `solve` takes."""
+        problem = assembly.problem
+        found = self.solver.memory(problem.nodes, problem.lines).arrays
+        self.solver.search(problem, 1, work_budget)
+        return int(found["plan_cost"][0]) if found["state"][PLANS] else None
 
     def priced(
         self,

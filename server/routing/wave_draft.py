@@ -27,7 +27,7 @@ from server.routing.orders import Held
 
 Integers = NDArray[np.int64]
 
-_ORDERS_PER_SLICE = 8
+_ORDERS_PER_SLICE = 32
 _LEFT_TIMES = 10
 """Leaving an order costs so many times what it and an average one cost alone."""
 _NEVER = np.int64(1) << 40
@@ -82,8 +82,7 @@ class WaveDraft:
             yield None
         parts.make_room()
         for begin in range(0, len(self), _ORDERS_PER_SLICE):
-            for assembly in self.assemblies[begin : begin + _ORDERS_PER_SLICE]:
-                parts.note_stock(assembly, state)
+            parts.note_stock(slice(begin, begin + _ORDERS_PER_SLICE), state)
             yield None
         if self._held is not None:
             parts.give_back(self._held)
@@ -106,8 +105,7 @@ class _Parts:
     def note_names(self, assembly: Assembly) -> None:
         """Number the nodes and items of an order."""
         places = self._node_place[assembly.nodes]
-        fresh = assembly.nodes[places < 0]
-        if len(fresh):
+        if self._nodes < len(self._node_place) and (fresh := assembly.nodes[places < 0]).size:
             self._node_place[fresh] = np.arange(self._nodes, self._nodes + len(fresh))
             self._nodes += len(fresh)
             places = self._node_place[assembly.nodes]
@@ -125,27 +123,55 @@ class _Parts:
         self._pick = np.zeros(nodes, np.int64)
         self._slots = np.zeros((nodes, services), np.int64)
         self._ready = np.full((nodes, services), -1, np.int64)
-        self._at = 0
 
-    def note_stock(self, assembly: Assembly, state: State) -> None:
-        """What there is at an order's nodes, and which of them are open to it in this wave."""
-        node, item = self._node[self._at], self._item[self._at]
-        self._at += 1
-        a = assembly.problem.arrays
-        row = assembly.positions
+    def note_stock(self, part: slice, state: State) -> None:
+        """What there is at the nodes of some orders, and which of them are open to each in this
+        wave. Of each node the first of all orders says when a service's pickup is."""
+        some = self._draft.assemblies[part]
+        nodes, items = self._node[part], self._item[part]
+        node = np.concatenate(nodes)
+        self._note_positions(some, nodes, items, state)
+        days = self._day[np.concatenate([one.nodes for one in some])]
+        same_day = np.concatenate([one.pick_day for one in some]) == days
+        left = np.concatenate([one.pick_left for one in some])
+        np.maximum.at(self._pick, node, np.where(same_day, left, 0))
+        ready = np.concatenate([one.ready_ms for one in some])
+        self._note_pickups(node, np.where(same_day[:, None], ready, -1))
+        other = (self._ready[node] != ready) | ~same_day[:, None]
+        slots = np.concatenate([one.problem.arrays.slots for one in some])
+        np.maximum.at(self._slots, node, np.where(other, 0, slots))
+        if same_day.all() and not slots[other].any():
+            return
+        begin = 0
+        for one in some:
+            end = begin + len(one.nodes)
+            a = one.problem.arrays
+            a.node_open[~same_day[begin:end]] = 0
+            a.slots[other[begin:end]] = 0
+            begin = end
+
+    def _note_positions(
+        self,
+        some: Sequence[Assembly],
+        nodes: Sequence[Integers],
+        items: Sequence[Integers],
+        state: State,
+    ) -> None:
+        every = self._stock.shape[1]
+        row = np.concatenate([one.positions.ravel() for one in some])
+        place = np.concatenate(
+            [(at[:, None] * every + of).ravel() for at, of in zip(nodes, items, strict=True)]
+        )
         one = state.positions[np.maximum(row, 0)]
         there = one["on_hand"] - one["held"] - one["committed"] - one["withheld"]
-        self._stock[np.ix_(node, item)] = np.where(row < 0, 0, np.maximum(there, 0))
-        same_day = assembly.pick_day == self._day[assembly.nodes]
-        a.node_open[~same_day] = 0
-        self._pick[node] = np.maximum(self._pick[node], np.where(same_day, assembly.pick_left, 0))
-        ready = self._ready[node]
-        unknown = (ready < 0) & same_day[:, None]
-        ready = np.where(unknown, assembly.ready_ms, ready)
-        self._ready[node] = ready
-        other = (ready != assembly.ready_ms) | ~same_day[:, None]
-        a.slots[other] = 0
-        self._slots[node] = np.maximum(self._slots[node], a.slots)
+        self._stock.ravel()[place] = np.where(row < 0, 0, np.maximum(there, 0))
+
+    def _note_pickups(self, node: Integers, ready: Integers) -> None:
+        """`ready`: (n, S) of n nodes, -1 where an order says nothing."""
+        at, service = np.nonzero((ready >= 0) & (self._ready[node] < 0))
+        # The last one written stands: backwards, it is the first.
+        backwards = slice(None, None, -1)
+        self._ready[node[at][backwards], service[backwards]] = ready[at, service][backwards]
 
     def give_back(self, held: Held) -> None:
         """Add the stock that promised orders of the wave hold; capacities have it already."""
@@ -157,15 +183,17 @@ class _Parts:
                 self._stock[place, item] += units
 
     def wave(self) -> Wave:
-        """The wave. Touches nothing of the ledger: may run in a thread of its own."""
+        """The wave, without a look at what is right as it was made. Touches nothing of the ledger:
+        may run in a thread of its own."""
         draft = self._draft
-        return Wave.of(
-            [
+        return Wave(
+            self._slots.shape[1],
+            tuple(
                 WaveOrder(assembly.problem, node, item, draft.left_cost(place))
                 for place, (assembly, node, item) in enumerate(
                     zip(draft.assemblies, self._node, self._item, strict=True)
                 )
-            ],
+            ),
             stock=self._stock,
             pick_capacity=self._pick,
             slots=self._slots,

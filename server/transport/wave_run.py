@@ -12,6 +12,7 @@ No step works on more than a few orders before other calls get a turn.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import date
@@ -52,7 +53,8 @@ from server.transport.validation import Checker
 from server.transport.wave_metrics import WaveMetrics
 from server.transport.wave_orders import Entry, Kind, Wanted, add_promised
 
-_ASSEMBLED_IN_A_ROW = 1
+_ASSEMBLED_IN_A_ROW = 2
+_LOCATED_AT_ONCE = 32
 _PRICED_IN_A_ROW = 4
 _HELD_AT_ONCE = 4
 _PPM = 1_000_000
@@ -168,6 +170,8 @@ class WaveRun:
         """Every order as a problem, and planned by itself. Raises Refused for too large a wave."""
         draft = WaveDraft(network, self._free)
         for number, entry in enumerate(self._entries):
+            if number % _LOCATED_AT_ONCE == 0:
+                _locate(self._entries[number : number + _LOCATED_AT_ONCE], network)
             if entry.refused is None:
                 self._assemble(entry, number, network, draft)
             if draft.cells > limits.wave_cells_max:
@@ -202,14 +206,13 @@ class WaveRun:
 
     def _cost_alone(self, entry: Entry, assembly: Assembly) -> int:
         """Of an order's best plan whatever the others do. Raises Refused where it has none."""
-        solved = self._routing.planner.solve(assembly)
-        if solved.answer.costs:
-            return solved.answer.cost
-        network = assembly.network
+        planner, network = self._routing.planner, assembly.network
+        cost = planner.cost(assembly)
+        if cost is not None:
+            return cost
         if len(assembly.nodes) < len(network.node_names):
-            everywhere = self._posed(entry, network, self._free, everywhere=True)
-            solved = self._routing.planner.solve(everywhere)
-        raise no_plan(solved, entry.path)
+            assembly = self._posed(entry, network, self._free, everywhere=True)
+        raise no_plan(planner.solve(assembly), entry.path)
 
     async def _solved(self, draft: WaveDraft) -> WaveSolved:
         """The wave's answer; where from is said. Raises Refused, and NotDone when too many wait."""
@@ -524,6 +527,17 @@ async def _a_few_at_once(
     async with asyncio.TaskGroup() as group:
         for _ in range(_HELD_AT_ONCE):
             group.create_task(next_ones())
+
+
+def _locate(entries: Iterable[Entry], network: Network) -> None:
+    """Find the lanes to where some orders go, all at once."""
+    found = []
+    for entry in entries:
+        order = entry.order
+        # What is wrong with a place is said when its order is assembled.
+        with contextlib.suppress(Refused):
+            found.append(codec.located(order.destination, entry.path, is_pickup=True)[0])
+    network.lanes.learn(found)
 
 
 def _is_same(assembly: Assembly, plan: Plan, previous: messages.FulfillmentPlan) -> bool:

@@ -62,7 +62,7 @@ def route_in_slices(
 ) -> Iterator[WaveAnswer | None]:
     """None once the wave is laid out and after every `orders` orders, and at last the answer."""
     memory, columns = Memory(wave), Columns()
-    out = Outlet(max(order.problem.lines for order in wave.orders))
+    out = Outlet(memory.lines)
     unrouted = memory.rest.arrays["unrouted"]
     count = len(wave.orders)
     chosen = np.full(count, NONE)

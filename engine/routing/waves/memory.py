@@ -23,6 +23,7 @@ import numpy as np
 from engine.routing.problem import Arrays
 from engine.routing.tariff import NO_RATE, Integers, Tariff
 from engine.routing.view import View
+from engine.routing.waves.packed import laid_out
 from engine.routing.waves.wave import Wave
 from engine.routing.work import work_for
 
@@ -49,12 +50,13 @@ class Memory:
     """Views over a wave, and the memory that its kernels work in; one caller at a time."""
 
     def __init__(self, wave: Wave) -> None:
-        orders = [order.problem for order in wave.orders]
-        nodes = max(one.nodes for one in orders)
-        lines = max(one.lines for one in orders)
+        laid = laid_out(wave.orders)
+        nodes = int(laid.nodes.max())
+        lines = int(laid.lines.max())
         services = wave.services
-        self.source = _window(orders[0].arrays)
-        self.seen = _window(orders[0].arrays)
+        first = wave.orders[0].problem.arrays
+        self.source = _window(first)
+        self.seen = _window(first)
         self._scratch = {
             "stock": np.zeros((nodes, lines), np.int64),
             "pick_capacity": np.zeros(nodes, np.int64),
@@ -63,13 +65,10 @@ class Memory:
             "opportunity_cost": np.zeros((nodes, lines), np.int64),
             "service_cost": np.zeros((nodes, services), np.int64),
             "slots": np.zeros((nodes, services), np.int64),
-            "terms": np.zeros_like(orders[0].arrays.terms),
+            "terms": np.zeros_like(first.terms),
         }
         assert tuple(self._scratch) == _REPLACED
-        self._charges: dict[int, Integers] = {}
-        for one in orders:
-            if id(one.tariff) not in self._charges:
-                self._charges[id(one.tariff)] = _finer(one.tariff)
+        self._charges = [_finer(tariff) for tariff in laid.tariffs]
         self._work = work_for(nodes, lines, PLANS_MAX)
         self.work = View(self._work._asdict())
         self.capacity = wave.capacity
@@ -77,10 +76,10 @@ class Memory:
         """(R,) price of one of each resource, in 1/FINENESS of a minor unit."""
         self.left = self.capacity.copy()
         """(R,) what no plan has taken."""
-        self.bound = np.zeros(len(orders), np.int64)
+        self.bound = np.zeros(len(wave.orders), np.int64)
         """(O,) what an order costs at least at the prices, in 1/FINENESS of a minor unit."""
         self._shared = {
-            "block": np.stack([one.view.block.ravel() for one in orders]),
+            "block": laid.block,
             "source_words": self.source.block.reshape(-1),
             "seen_words": self.seen.block.reshape(-1),
             "scratch": np.array(
@@ -90,18 +89,18 @@ class Memory:
                 ],
                 np.int64,
             ),
-            "charge": np.array(
-                [_address(self._charges[id(one.tariff)]) for one in orders], np.int64
-            ),
-            "node_start": _starts([one.nodes for one in orders]),
-            "node": np.concatenate([order.node for order in wave.orders]),
-            "item_start": _starts([one.lines for one in orders]),
-            "item": np.concatenate([order.item for order in wave.orders]),
-            "unrouted": np.array([order.unrouted_cost for order in wave.orders], np.int64),
+            "charge": np.array([_address(one) for one in self._charges], np.int64)[laid.tariff],
+            "node_start": _starts(laid.nodes),
+            "node": laid.node,
+            "item_start": _starts(laid.lines),
+            "item": laid.item,
+            "unrouted": laid.unrouted_cost,
             "bound": self.bound,
         }
-        self.nodes = sum(one.nodes for one in orders)
+        self.nodes = len(laid.node)
         """Nodes of all orders together: what one look at each of them goes through."""
+        self.lines = lines
+        """Lines of the order that has most."""
         self._wave = wave
         self.whole = self._view(self.capacity)
         """The wave with all of its resources."""
@@ -137,5 +136,5 @@ def _address(array: Integers) -> int:
     return int(array.__array_interface__["data"][0])
 
 
-def _starts(sizes: list[int]) -> Integers:
+def _starts(sizes: Integers) -> Integers:
     return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)

@@ -96,7 +96,7 @@ class _Run:
         self.gap_enough = gap_enough
         self.memory = Memory(wave)
         self.columns = Columns()
-        self.out = Outlet(max(order.problem.lines for order in wave.orders))
+        self.out = Outlet(self.memory.lines)
         self.pricer = Pricer(self.memory, self.columns, self.out, work_budget)
         self.quick = Pricer(self.memory, self.columns, self.out, _QUICK)
         self.work_budget = work_budget

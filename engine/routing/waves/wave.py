@@ -51,7 +51,7 @@ class Wave:
     """Orders over N nodes, K items and S services."""
 
     services: int
-    orders: tuple[WaveOrder, ...]
+    orders: Sequence[WaveOrder]
     stock: Integers
     """(N, K) units."""
     pick_capacity: Integers

@@ -157,14 +157,17 @@ def order_of(
     path: str = "order.",
 ) -> Order:
     """A checked order on a network. Raises Refused for names that are not known."""
-    skus = [line.sku for line in order.lines]
-    quantities = [line.quantity for line in order.lines]
+    skus, quantities, groups = [], [], []
     facts: list[ItemFacts] = []
-    for number, sku in enumerate(skus):
+    for number, line in enumerate(order.lines):
+        sku = line.sku
         found = items.get(state, sku)
         if found is None:
             raise missing(Fault.SKU_NOT_FOUND, "sku", sku, f"{path}lines[{number}].sku")
+        skus.append(sku)
         facts.append(found)
+        quantities.append(line.quantity)
+        groups.append(line.keep_together_group)
     if order.channel and order.channel not in network.channels:
         raise missing(Fault.CHANNEL_NOT_FOUND, "channel", order.channel, f"{path}channel")
     is_pickup = order.fulfillment_type == messages.FULFILLMENT_TYPE_PICKUP
@@ -172,7 +175,6 @@ def order_of(
     if order.pickup_node:
         pickup_node = _pickup_node(order, network, path, is_pickup)
     destination, time_zone = located(order.destination, path, is_pickup=is_pickup)
-    groups = [line.keep_together_group for line in order.lines]
     return Order(
         skus=skus,
         items=facts,

@@ -63,9 +63,9 @@ def test_a_zip_code_is_found_with_and_without_its_plus_four():
 def test_distances_are_those_of_the_sphere():
     """A degree of the equator is 111.2 km; to the pole it is a quarter of a great circle."""
     here = Location(0.0, 0.0, "")
-    found = distances_km(np.array([0.0, 0.0, 90.0]), np.array([0.0, 1.0, 50.0]), here)
+    found = distances_km(np.array([0.0, 0.0, 90.0]), np.array([0.0, 1.0, 50.0]), *here[:2])
     assert found.tolist() == [0, 111, 10008]
-    assert distances_km(np.array([np.nan]), np.array([np.nan]), here).tolist() == [0]
+    assert distances_km(np.array([np.nan]), np.array([np.nan]), *here[:2]).tolist() == [0]
 
 
 # --- Working days -----------------------------------------------------------------------------
@@ -159,6 +159,8 @@ def test_slots_are_named_by_service_and_moment_within_their_limit():
 
 # --- Lanes ------------------------------------------------------------------------------------
 
+CODES = ("10001", "10463", "07102", "60601", "60640", "94105", "94110", "98101", "30301")
+
 
 def test_the_first_lane_that_matches_counts():
     """A node in New York and one in California; lanes by prefix, distance, then the rest."""
@@ -186,6 +188,41 @@ def test_the_first_lane_that_matches_counts():
     assert LaneTables([unserved], latitude, longitude).to(
         Destination("US", "60601", locate("US", "60601"))
     ).zone[:, 0].tolist() == [NO_LANE, 2]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_zones_by_rings_are_those_of_the_lanes_one_by_one(seed: int):
+    """The first question goes through the lanes, later ones by distance; both say the same."""
+    random = np.random.default_rng(seed)
+    places = [found for code in CODES if (found := locate("US", code))]
+    latitude = np.array([place.latitude for place in places])
+    longitude = np.array([place.longitude for place in places])
+    services = []
+    for _ in range(3):
+        lanes = [
+            network.Lane(
+                origin_postal_prefix=str(random.choice(["", "1", "9"])),
+                destination_postal_prefix=str(random.choice(["", "1", "60", "941"])),
+                distance_km_max=int(random.choice([0, 5, 500, 2000, 4000])),
+                zone=f"z{random.integers(3)}",
+            )
+            for _ in range(random.integers(1, 6))
+        ]
+        served = random.random(len(places)) < 0.8
+        zones = {"z0": 0, "z1": 1}
+        services.append(ServiceLanes(lanes, zones, ["US"] * len(places), list(CODES), served))
+    there = [
+        Destination("US", near or code, locate("US", code) if code != "98101" else None)
+        for code in CODES
+        for near in ("", code[:3] + "01")
+    ]
+    kept, learned = [LaneTables(services, latitude, longitude) for _ in range(2)]
+    learned.learn(there)
+    for to in there * 2:
+        fresh = LaneTables(services, latitude, longitude).to(to)
+        for tables in (kept, learned):
+            assert np.array_equal(tables.to(to).zone, fresh.zone)
+            assert np.array_equal(tables.to(to).distance_km, fresh.distance_km)
 
 
 # --- Decisions --------------------------------------------------------------------------------
