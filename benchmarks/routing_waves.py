@@ -11,9 +11,9 @@ from __future__ import annotations
 import statistics
 import time
 
+from benchmarks.core_budget import CoreBudget
 from benchmarks.measure import Say, cores, pin
 from benchmarks.wave_orders import wave_of
-from engine.routing.waves.budget import ClockBudget
 from engine.routing.waves.pool import NONE
 from engine.routing.waves.solver import Progress, solve_wave
 
@@ -25,7 +25,7 @@ def run(say: Say) -> dict[str, float]:
     """Measure every size."""
     pin(cores()[-1] if cores() else None)
     # The solver's libraries load and the first wave is read before anything is timed.
-    solve_wave(wave_of(20), ClockBudget(0.5, time.process_time))
+    solve_wave(wave_of(20), CoreBudget(0.5))
     result = {}
     for orders, budget_s in BUDGETS_S.items():
         gaps = [100 * _gap(orders, budget_s, seed, say) for seed in range(1, 1 + WAVES[orders])]
@@ -39,7 +39,7 @@ def _gap(orders: int, budget_s: float, seed: int, say: Say) -> float:
     started = time.process_time()
     answer = solve_wave(
         wave,
-        ClockBudget(budget_s, time.process_time),
+        CoreBudget(budget_s),
         progress=lambda progress: first.append(progress) if not first else None,
     )
     taken_s = time.process_time() - started

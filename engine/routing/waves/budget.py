@@ -9,6 +9,7 @@ deterministic time.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -45,9 +46,22 @@ class Budget(Protocol):
         """Until a clock stops it; NO_CLOCK_S where none does."""
         ...
 
+    def stopping(self, stop: Callable[[], None]) -> AbstractContextManager[None]:
+        """Within it `stop` is called, from another thread, when nothing is left: by budgets whose
+        clock is not the wall's, where a step can not look at it and would take too long."""
+        ...
+
     def spend(self, work_s: float) -> None:
         """Work has been done that takes about so long."""
         ...
+
+
+Stopping = Callable[[Callable[[], None]], AbstractContextManager[None]]
+
+
+def nobody_stops(stop: Callable[[], None]) -> AbstractContextManager[None]:
+    """Nobody calls `stop`."""
+    return nullcontext()
 
 
 @dataclass(slots=True)
@@ -75,6 +89,10 @@ class WorkBudget:
         """What the clock leaves."""
         return NO_CLOCK_S if self.until is None else self.until()
 
+    def stopping(self, stop: Callable[[], None]) -> AbstractContextManager[None]:
+        """Nobody does: who works long asks for `clock_left_s` before."""
+        return nullcontext()
+
     def spend(self, work_s: float) -> None:
         """Count it."""
         self.spent_s += work_s
@@ -97,6 +115,10 @@ class ClockBudget:
     def clock_left_s(self) -> float:
         """The same."""
         return self.left_s()
+
+    def stopping(self, stop: Callable[[], None]) -> AbstractContextManager[None]:
+        """Nobody does: who works long asks for `clock_left_s` before."""
+        return nullcontext()
 
     def spend(self, work_s: float) -> None:
         """The clock has seen it."""

@@ -17,6 +17,8 @@ from engine.routing.view import View
 from engine.routing.waves.columns import Columns
 from engine.routing.waves.memory import FINENESS
 
+NO_LIMIT = 1 << 40
+
 NONE = -1
 """In place of a column: the order is left unrouted."""
 
@@ -33,14 +35,18 @@ class Pool:
         *,
         per_order_most: int,
         keep: Integers,
+        above_most: int = NO_LIMIT,
     ) -> None:
-        """The `per_order_most` cheapest columns of each order at `due`, and those in `keep`."""
+        """The `per_order_most` cheapest columns of each order at `due`, of these none that is more
+        than `above_most` minor units above the cheapest; and those in `keep`."""
         everyone = np.arange(len(columns))
         paid = columns.with_dues(everyone, due, FINENESS).astype(np.int64)
         ranked = np.lexsort((everyone, paid, columns.order))
         owner = columns.order[ranked]
         begins = np.searchsorted(owner, np.arange(len(unrouted)))
         wanted = np.arange(len(ranked)) - begins[owner] < per_order_most
+        cheapest = paid[ranked[np.minimum(begins, len(ranked) - 1)]] if len(ranked) else begins
+        wanted &= paid[ranked] - cheapest[owner] <= above_most * FINENESS
         wanted[np.isin(ranked, keep)] = True
         self.place = ranked[wanted]
         """(C,) the place of each among all columns."""

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from engine.routing.tariff import Integers
+from engine.routing.waves.budget import Stopping, nobody_stops
 from engine.routing.waves.pool import NONE, Pool
 
 
@@ -35,8 +36,12 @@ def solve_restricted(
     deterministic_s: float,
     seconds_left: Callable[[], float],
     seed: int,
+    stopping: Stopping = nobody_stops,
 ) -> Restricted | None:
-    """The best answer found from `chosen` on; None where none was in the time."""
+    """The best answer found from `chosen` on; None where none was in the time.
+
+    `seconds_left`: by the wall clock. `stopping`: who may stop it by another one.
+    """
     from ortools.sat.python import cp_model
 
     a = pool.view.arrays
@@ -68,11 +73,15 @@ def solve_restricted(
     parameters.num_workers = 1
     parameters.random_seed = seed & 0x7FFFFFFF
     parameters.linearization_level = 2
+    # Presolving that costs a second where there is only one.
+    parameters.cp_model_probing_level = 0
+    parameters.symmetry_level = 0
     parameters.max_deterministic_time = deterministic_s
+    parameters.catch_sigint_signal = False
     # Making the model takes time of its own.
     parameters.max_time_in_seconds = max(0.001, seconds_left())
-    parameters.catch_sigint_signal = False
-    status = solver.solve(model)
+    with stopping(solver.stop_search):
+        status = solver.solve(model)
     work_s = float(solver.response_proto.deterministic_time)
     if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
         return None

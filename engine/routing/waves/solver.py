@@ -5,8 +5,9 @@
    and the plans met are columns. One after another again, this time at the prices.
 3. More columns: at the best prices over the columns, at prices that chance has shaken, and beside
    the answer in hand, what each order would do with what the others leave.
-4. Ruin and recreate over the columns, in turn with more columns of the last kind; up to
-   `RESTRICTED_ORDERS_MAX` orders, CP-SAT over all columns.
+4. Ruin and recreate over the columns, in turn with more columns of the last kind.
+5. Up to `RESTRICTED_ORDERS_MAX` orders, CP-SAT over the columns that are cheap at the prices; where
+   that leaves time, over more of them and new ones.
 
 It may be stopped after any of it and has an answer. `progress` is told of every better one.
 """
@@ -29,7 +30,7 @@ from engine.routing.waves.columns import Columns
 from engine.routing.waves.emit import STEPS, Outlet
 from engine.routing.waves.in_turn import take_turns
 from engine.routing.waves.memory import FINENESS, Memory
-from engine.routing.waves.pool import NONE, Pool
+from engine.routing.waves.pool import NO_LIMIT, NONE, Pool
 from engine.routing.waves.pricing import price_what_is_left
 from engine.routing.waves.restricted import solve_restricted
 from engine.routing.waves.ruin import BEST, Standing, ruin_and_recreate
@@ -45,7 +46,7 @@ IN_TURN: Final = "in turn"
 _ASCENT_UNTIL = 0.30
 _EXCHANGE_UNTIL = 0.38
 _SHAKE_UNTIL = 0.43
-_RUIN_FROM_RESTRICTED = 0.75
+_RUIN_BEFORE_RESTRICTED = 0.53
 
 _ASCENT_ROUNDS = 50
 _EXCHANGES = 8
@@ -53,6 +54,9 @@ _POOL_ROUNDS = 150
 _SHAKES = 6
 _CYCLES = 3
 _PER_ORDER = 60
+_WIDTH = 0.2
+"""Of what the bound leaves open: columns so much dearer than their order's cheapest, at the prices,
+are left out of CP-SAT's first look. In the best answers known hardly one is."""
 _QUICK = 2_000
 """Work budget of a search that only looks for columns."""
 _FIRST_LENGTH = 0.05
@@ -211,7 +215,7 @@ class _Run:
             self.columns.add(out)
         self.spend(search_work_s(memory.nodes, steps))
 
-    def pool(self, per_order: int) -> Pool:
+    def pool(self, per_order: int, *, above_most: int = NO_LIMIT) -> Pool:
         return Pool(
             self.columns,
             self.pricer.due,
@@ -219,6 +223,7 @@ class _Run:
             self.memory.capacity,
             per_order_most=per_order,
             keep=self.kept,
+            above_most=above_most,
         )
 
     def ascend(self) -> None:
@@ -256,8 +261,19 @@ class _Run:
         for turn in range(_SHAKES):
             if not self.has(_SHAKE_UNTIL):
                 return
-            shaken = self.pricer.due * (0.6 + 0.8 * _chances(len(self.pricer.due), self.seed, turn))
-            self.price(self.quick, shaken, 3)
+            self.price_shaken(turn)
+
+    def price_shaken(self, turn: int) -> None:
+        """One time; `turn`: another chance each."""
+        shaken = self.pricer.due * (0.6 + 0.8 * _chances(len(self.pricer.due), self.seed, turn))
+        self.price(self.quick, shaken, 3)
+
+    def beside_all(self, until: float) -> None:
+        """Columns of what each order would do beside the others: at its cheapest, at half of the
+        prices and at all of them."""
+        for part in (0.0, 0.5, 1.0):
+            if self.has(until):
+                self.beside(part * self.pricer.due, 3)
 
     def ruin(self, since: float, until: float, seed: int) -> None:
         """Ruin and recreate over the columns from `since` to `until` of the budget, cooling."""
@@ -273,21 +289,43 @@ class _Run:
             if standing.state[BEST] < self.cost:
                 self.offer(pool.to_columns(standing.best))
 
-    def restrict(self) -> None:
-        """CP-SAT over all columns."""
+    def restrict(self, width: float) -> bool | None:
+        """CP-SAT over the columns of a `width`, as `_WIDTH` is; whether it has the best answer they
+        allow, None where it has nothing to say."""
         self.stage = "columns"
         left = self.budget.left_s()
-        pool = self.pool(_PER_ORDER)
+        pool = self.pool(_PER_ORDER, above_most=int(width * (self.cost - self.pricer.bound)))
         found = solve_restricted(
             pool,
             pool.of_columns(self.chosen),
             deterministic_s=max(0.01, left),
             seconds_left=self.budget.clock_left_s,
             seed=self.seed,
+            stopping=self.budget.stopping,
         )
-        if found is not None:
-            self.spend(found.work_s)
-            self.offer(pool.to_columns(found.chosen))
+        if found is None:
+            return None
+        self.spend(max(found.work_s, len(pool.place) * _WORK_S_PER_TURN))
+        self.offer(pool.to_columns(found.chosen))
+        return found.is_best
+
+    def restrict_wider(self) -> None:
+        """CP-SAT over more and more columns, until the time is over or nothing more is found."""
+        width, turn = _WIDTH, _SHAKES
+        while self.has(1.0):
+            is_best = self.restrict(width)
+            if is_best is None:
+                return
+            if is_best and self.has(1.0):
+                known = len(self.columns)
+                self.beside_all(1.0)
+                for _ in range(_SHAKES):
+                    if self.has(1.0):
+                        self.price_shaken(turn)
+                        turn += 1
+                if len(self.columns) == known and width > 1.0:
+                    return
+                width *= 2
 
 
 def _chances(count: int, seed: int, turn: int) -> np.ndarray:
@@ -329,16 +367,14 @@ def solve_wave(
     run.exchange()
     run.shake()
     restricted = run.orders <= RESTRICTED_ORDERS_MAX and not kernels_only
-    end = _RUIN_FROM_RESTRICTED if restricted else 1.0
+    end = _RUIN_BEFORE_RESTRICTED if restricted else 1.0
     since = _SHAKE_UNTIL
     for cycle in range(_CYCLES):
         until = since + (end - since) / (_CYCLES - cycle)
         if cycle:
-            for part in (0.0, 0.5, 1.0):
-                if run.has(until):
-                    run.beside(part * run.pricer.due, 3)
+            run.beside_all(until)
         run.ruin(since, until, seed + cycle)
         since = until
-    if restricted and run.has(1.0):
-        run.restrict()
+    if restricted:
+        run.restrict_wider()
     return run.answer()
