@@ -115,7 +115,7 @@ bench-peers: setup ## The same orders through what a shop would build instead; i
 
 .PHONY: bench-routing
 bench-routing: setup ## The routing figures alone; the last line is one JSON object
-	@$(BIN)/python -m benchmarks routing routing_calls routing_waves routing_season $(BENCH_ARGS)
+	@$(BIN)/python -m benchmarks routing routing_calls routing_waves routing_wave_calls routing_season $(BENCH_ARGS)
 
 .PHONY: sim-routing
 sim-routing: setup ## Seasons of orders by every policy: table and plot of docs/routing.md (SEEDS, default 10)
