@@ -31,7 +31,7 @@ MYOPIC = "cheapest"
 PACED = "cheapest, paced prices"
 PACED_WINDOWS = "windows of 100, paced prices"
 RESOLVED = "cheapest, duals of what came"
-RESOLVED_WINDOWS = "windows of 100, duals of what came"
+RESOLVED_WINDOWS = "windows of 100, dual prices"
 
 # Of Student's distribution, two-sided 95 %, by degrees of freedom; beyond them the normal's.
 _STUDENT = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16, 2.14)
