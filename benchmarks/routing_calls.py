@@ -18,6 +18,7 @@ import numpy as np
 import zipcodes
 
 from benchmarks.calls import Call, Caller, closed_loop
+from benchmarks.carrier_services import WEEK, carrier_service
 from benchmarks.measure import Say, Spread, no_collector, pin, two_cores
 from benchmarks.server_process import ServerProcess
 from holdfast import Client
@@ -31,8 +32,6 @@ SHARE_WITH_STOCK = 0.4
 ROUNDS = 6
 ROUND_S = 1.5
 _ORDERS_A_ROUND = 6000
-_ZONE_KM = (240, 480, 960, 1600, 2250, 2900, 0)
-_WEEK = network.Calendar(tuple(network.Weekday)[1:])
 _SERVICE = "/holdfast.v1"
 
 
@@ -58,7 +57,7 @@ def _define(client: Client, random: np.random.Generator, codes: list[str]) -> np
             name,
             type=network.NodeType.STORE if number % 4 else network.NodeType.WAREHOUSE,
             place=network.Place("US", codes[int(random.integers(len(codes)))], time_zone="UTC"),
-            calendar=_WEEK,
+            calendar=WEEK,
             parcel_handling_cost=network.Money(int(random.integers(30, 200)), "USD"),
             unit_handling_cost=network.Money(int(random.integers(5, 40)), "USD"),
             pick_capacity_per_day=1_000_000,
@@ -67,7 +66,7 @@ def _define(client: Client, random: np.random.Generator, codes: list[str]) -> np
     )
     client.carriers.upsert(network.Carrier("carrier"))
     for service in range(SERVICES):
-        client.carrier_services.upsert(_service(service, nodes))
+        client.carrier_services.upsert(carrier_service(service, nodes))
     client.items.upsert_all(
         network.Item(f"sku-{number}", weight_grams=int(random.integers(100, 1500)))
         for number in range(SKUS)
@@ -80,32 +79,6 @@ def _define(client: Client, random: np.random.Generator, codes: list[str]) -> np
     if sum(result.applied_rows for result in client.ingest("stock", [chunk])) != len(rows):
         raise RuntimeError("not all stock was applied")
     return has
-
-
-def _service(number: int, nodes: list[str]) -> network.CarrierService:
-    zones = [f"z{zone}" for zone in range(len(_ZONE_KM))]
-    return network.CarrierService(
-        f"service-{number}",
-        "carrier",
-        "USD",
-        lanes=tuple(
-            network.Lane(zone, distance_km_max=km) for zone, km in zip(zones, _ZONE_KM, strict=True)
-        ),
-        rates=tuple(
-            network.Rate(name, kg * 1000, 400 + 250 * number + 80 * zone + kg * (20 + 8 * zone))
-            for zone, name in enumerate(zones)
-            for kg in range(1, 31)
-        ),
-        transits=tuple(
-            network.Transit(name, 1, max(1, 1 + zone - number)) for zone, name in enumerate(zones)
-        ),
-        pickups=tuple(
-            network.Pickup(node, 1020, capacity=1_000_000 if number < 2 else None) for node in nodes
-        ),
-        calendar=_WEEK,
-        dimensional_divisor=5000,
-        reliability_ppm=950_000 + 5_000 * number,
-    )
 
 
 class _Requests:

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import zipcodes
 
+from benchmarks.carrier_services import WEEK, carrier_service
 from benchmarks.measure import Say
 from benchmarks.server_process import ServerProcess
 from holdfast import Client
@@ -31,8 +32,6 @@ BUDGET_S = 300.0
 """More than it takes where others use the machine: what counts is processor time."""
 GAP_ENOUGH = 0.2
 """Waves end soon after their first answer: nothing later is measured."""
-_ZONE_KM = (240, 480, 960, 1600, 2250, 2900, 0)
-_WEEK = network.Calendar(tuple(network.Weekday)[1:])
 
 
 def run(say: Say) -> dict[str, float]:
@@ -83,7 +82,7 @@ def _define(client: Client, orders: int) -> list[routing.RoutingOrder]:
             name,
             type=network.NodeType.STORE if number % 4 else network.NodeType.WAREHOUSE,
             place=network.Place("US", codes[int(random.integers(len(codes)))], time_zone="UTC"),
-            calendar=_WEEK,
+            calendar=WEEK,
             parcel_handling_cost=network.Money(int(random.integers(30, 200)), "USD"),
             unit_handling_cost=network.Money(int(random.integers(5, 40)), "USD"),
             pick_capacity_per_day=1_000_000,
@@ -92,7 +91,7 @@ def _define(client: Client, orders: int) -> list[routing.RoutingOrder]:
     )
     client.carriers.upsert(network.Carrier("carrier"))
     for number in range(SERVICES):
-        client.carrier_services.upsert(_service(number, nodes))
+        client.carrier_services.upsert(carrier_service(number, nodes))
     items = [f"wave{orders}-{number}" for number in range(orders)]
     client.items.upsert_all(
         network.Item(name, weight_grams=int(random.integers(100, 1500))) for name in items
@@ -139,32 +138,6 @@ def _stock(
                 places.append(f"node-{node:02d}")
                 counts.append(count)
         yield FeedChunk(skus, places, counts)
-
-
-def _service(number: int, nodes: list[str]) -> network.CarrierService:
-    zones = [f"z{zone}" for zone in range(len(_ZONE_KM))]
-    return network.CarrierService(
-        f"service-{number}",
-        "carrier",
-        "USD",
-        lanes=tuple(
-            network.Lane(zone, distance_km_max=km) for zone, km in zip(zones, _ZONE_KM, strict=True)
-        ),
-        rates=tuple(
-            network.Rate(name, kg * 1000, 400 + 250 * number + 80 * zone + kg * (20 + 8 * zone))
-            for zone, name in enumerate(zones)
-            for kg in range(1, 31)
-        ),
-        transits=tuple(
-            network.Transit(name, 1, max(1, 1 + zone - number)) for zone, name in enumerate(zones)
-        ),
-        pickups=tuple(
-            network.Pickup(node, 1020, capacity=1_000_000 if number < 2 else None) for node in nodes
-        ),
-        calendar=_WEEK,
-        dimensional_divisor=5000,
-        reliability_ppm=950_000 + 5_000 * number,
-    )
 
 
 def _children(pid: int) -> list[int]:

@@ -23,11 +23,10 @@ from holdfast.v1 import availability_service_pb2 as availability
 from holdfast.v1 import inventory_service_pb2 as inventory
 from holdfast.v1 import network_service_pb2 as network
 from holdfast.v1 import routing_service_pb2 as routing
-from server.config import Config
 from server.lifecycle import Server
 from tests.wire.certificates import Authority
-from tests.wire.conftest import ROOM, create, refused
-from tests.wire.test_tls import channel
+from tests.wire.conftest import create, refused
+from tests.wire.test_tls import channel, start
 
 pytestmark = pytest.mark.wire
 
@@ -64,22 +63,8 @@ class Shop:
 @pytest.fixture
 async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
     authority = Authority()
-    certificate, key = authority.server("first").write(tmp_path, "server")
-    (tmp_path / "ca.pem").write_bytes(authority.certificate)
     (tmp_path / "scopes.toml").write_text(SCOPES)
-    server = Server(
-        Config(
-            listen="127.0.0.1:0",
-            metrics_listen="",
-            data=tmp_path / "data",
-            tls_certificate=certificate,
-            tls_key=key,
-            tls_client_ca=tmp_path / "ca.pem",
-            scopes=tmp_path / "scopes.toml",
-            **ROOM,
-        )
-    )
-    await server.start()
+    server, _ = await start(tmp_path, authority, mutual=True, scopes=tmp_path / "scopes.toml")
     made = Shop(server, authority)
     yield made
     await made.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -57,7 +58,9 @@ def authority() -> Authority:
     return Authority()
 
 
-async def start(tmp_path: Path, authority: Authority, *, mutual: bool) -> tuple[Server, Path]:
+async def start(
+    tmp_path: Path, authority: Authority, *, mutual: bool, **settings: Any
+) -> tuple[Server, Path]:
     files = tmp_path / "tls"
     files.mkdir()
     certificate, key = authority.server("first").write(files, "server")
@@ -72,6 +75,7 @@ async def start(tmp_path: Path, authority: Authority, *, mutual: bool) -> tuple[
             tls_key=key,
             tls_client_ca=client_ca if mutual else None,
             **ROOM,
+            **settings,
         )
     )
     await server.start()
