@@ -26,7 +26,6 @@ from server.application.sequencer_errors import (
 )
 from server.application.standby import Standby
 from server.application.verifier import VerificationNotDone, VerificationReport, Verifier
-from server.journal.errors import JournalError
 
 _RECOVERING_MS = 500
 _DRAINING_MS = 250
@@ -191,14 +190,11 @@ class Gateway:
         """Which ledger this is, also after a restart. Raises NotDone."""
         return (self._followed() or self._live()).journal.genesis.ledger_id
 
-    async def epoch(self) -> int:
+    @property
+    def epoch(self) -> int:
         """The number of this writer of the journal: higher than that of each before. Raises
         NotDone."""
-        try:
-            tail = await self._live().journal.tail()
-        except JournalError as error:
-            raise NotDone(Why.JOURNAL_UNAVAILABLE, str(error)) from error
-        return tail.record_id.epoch
+        return self._live().epoch
 
     def age_s(self) -> float:
         """How long the oldest command has waited, for its turn or for the journal; 0 when none

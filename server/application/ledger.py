@@ -37,6 +37,8 @@ class Ledger:
     journal: Journal
     origins: HoldOrigins = field(default_factory=HoldOrigins, compare=False)
     """Who made its reservations."""
+    epoch: int = field(default=0, compare=False)
+    """The number of this writer of the journal: higher than that of each before."""
 
 
 def outcome_checksum(outcomes: Outcomes) -> int:

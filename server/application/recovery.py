@@ -80,7 +80,8 @@ async def recover(
             f"is this writer's own start, but reading ended at record {replayed.cursor.record_id}",
         )
     await give_sizes(replayed.state, journal, capacity, engine)
-    return Ledger(replayed.state, journal, replayed.origins), report
+    epoch = tail.record_id.epoch
+    return Ledger(replayed.state, journal, replayed.origins, epoch), report
 
 
 async def give_sizes(state: State, journal: Journal, capacity: Capacity, engine: Engine) -> None:

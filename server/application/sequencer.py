@@ -125,6 +125,11 @@ class Sequencer:
         return self._ledger.journal
 
     @property
+    def epoch(self) -> int:
+        """The number of this writer of the journal."""
+        return self._ledger.epoch
+
+    @property
     def status(self) -> Status:
         """Whether pieces are taken in."""
         return self._status

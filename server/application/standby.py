@@ -268,7 +268,8 @@ class Standby:
             self._is_open = False
             await journal.close()
             raise
-        return Ledger(self._replayed.state, journal, self._replayed.origins), report
+        replayed, epoch = self._replayed, start.record_id.epoch
+        return Ledger(replayed.state, journal, replayed.origins, epoch), report
 
     async def _report_of_takeover(self) -> RecoveryReport:
         """What was loaded at the beginning, and the newest snapshot there is by now."""

@@ -113,7 +113,7 @@ class Turns:
 
     # --- Places --------------------------------------------------------------------------------
 
-    async def line(self, name: str) -> Line:
+    def line(self, name: str) -> Line:
         """The line of a queue. Raises Refused, NotDone."""
         gateway = self._gateway
         gateway.require_owner()
@@ -125,11 +125,8 @@ class Turns:
                     Case(message=f"no such queue: {name!r}", metadata={"queue": name}),
                 )
             )
-        if (line := self._lines.get(name)) is not None:
-            return line
-        epoch = await gateway.epoch()
         if name not in self._lines:
-            places = WaitingLine(queue.line, epoch=epoch, opened_ms=gateway.opened_ms)
+            places = WaitingLine(queue.line, epoch=gateway.epoch, opened_ms=gateway.opened_ms)
             self._lines[name] = Line(queue, places, SaleStock(queue.skus), {})
         return self._lines[name]
 
@@ -299,7 +296,7 @@ class Turns:
             check.invalid("reservation_id", request.reservation_id, "is not the name of the place")
         check.refuse()
         assert token is not None
-        line = await self.line(token.queue)
+        line = self.line(token.queue)
         if self._is_known(request, call, token):
             return line, token
         place = self.look(line, token)

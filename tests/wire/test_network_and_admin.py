@@ -276,6 +276,14 @@ async def test_every_start_is_an_epoch(wire: Wire):
     assert (await wire.admin.GetStatus(admin.GetStatusRequest())).shards[0].epoch == 2
 
 
+async def test_status_tells_why_a_shard_has_stopped(wire: Wire):
+    assert wire.server._gateway.sequencer is not None
+    wire.server._gateway.sequencer.violate("position 3 does not balance")
+    (shard,) = (await wire.admin.GetStatus(admin.GetStatusRequest())).shards
+    assert shard.state == admin.SHARD_STATE_STOPPED
+    assert (shard.epoch, shard.message) == (1, "position 3 does not balance")
+
+
 async def test_a_snapshot_can_be_asked_for(wire: Wire):
     reply = await wire.admin.CreateSnapshot(admin.CreateSnapshotRequest())
     assert reply.snapshots[0].revision == reply.revision

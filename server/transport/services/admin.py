@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,7 +13,7 @@ from engine.compiled import Integer, kernel
 from engine.state import State
 from holdfast.v1 import admin_service_pb2 as messages
 from holdfast.v1 import network_service_pb2 as network
-from server.application.gateway import Gateway, NotDone, Phase
+from server.application.gateway import Gateway, Phase
 from server.application.piece_queue import REPORT
 from server.application.sequencer import Status
 from server.transport.calls import Call, Methods
@@ -155,8 +154,7 @@ class AdminService:
         if sequencer is not None:
             shard.queue_age.FromMilliseconds(int(max(sequencer.queue_ages_s()) * 1000))
             shard.message = sequencer.reason
-            with contextlib.suppress(NotDone):
-                shard.epoch = await gateway.epoch()
+            shard.epoch = sequencer.epoch
         elif standby is not None:
             shard.message = (
                 f"follows {standby.owner or 'nobody'}, {standby.behind_s() * 1e3:.0f} ms and "

@@ -55,7 +55,7 @@ class QueueService:
             check.beyond("queue", f"{size} bytes", "queue_bytes_max", queue_bytes_max)
         check.identifier("owner", request.owner, "owner_bytes_max", required=True)
         check.refuse()
-        line = await self._turns.line(request.queue)
+        line = self._turns.line(request.queue)
         place = self._turns.join(line, request.owner)
         return messages.JoinQueueResponse(
             place=self._shown(line, place), revision=self._view.state.revision
@@ -63,7 +63,7 @@ class QueueService:
 
     async def get(self, request: messages.GetPlaceRequest, call: Call) -> messages.GetPlaceResponse:
         """GetPlace."""
-        line, token = await self._find(request.place_token)
+        line, token = self._find(request.place_token)
         place = self._turns.look(line, token)
         shown, revision = self._shown(line, place), self._view.state.revision
         if place.is_used:
@@ -86,7 +86,7 @@ class QueueService:
             for index, text in enumerate(request.place_tokens)
         ]
         check.refuse()
-        asked = [(await self._turns.line(token.queue), token) for token in tokens if token]
+        asked = [(self._turns.line(token.queue), token) for token in tokens if token]
         shown = [self._shown(line, self._turns.look(line, token)) for line, token in asked]
         revision = self._view.state.revision
         if any(place.state == messages.QUEUE_PLACE_STATE_USED for place in shown):
@@ -97,7 +97,7 @@ class QueueService:
         self, request: messages.LeaveQueueRequest, call: Call
     ) -> messages.LeaveQueueResponse:
         """LeaveQueue."""
-        line, token = await self._find(request.place_token)
+        line, token = self._find(request.place_token)
         is_used = self._turns.leave(line, token)
         shown = self._named(token)
         shown.state = (
@@ -109,7 +109,7 @@ class QueueService:
 
     async def watch(self, request: messages.WatchPlaceRequest, call: Call) -> AsyncIterator[bytes]:
         """WatchPlace. Ends with the place, the caller or the server."""
-        line, token = await self._find(request.place_token)
+        line, token = self._find(request.place_token)
         if line.streams >= _STREAMS_MAX:
             limit = f"place_streams_max = {_STREAMS_MAX} is reached"
             raise NotDone.overloaded(limit, _FULL_RETRY_MS)
@@ -144,13 +144,13 @@ class QueueService:
         reply = messages.WatchPlaceResponse(place=shown, revision=revision)
         return reply.SerializeToString(deterministic=True)
 
-    async def _find(self, text: str) -> tuple[Line, PlaceToken]:
+    def _find(self, text: str) -> tuple[Line, PlaceToken]:
         """The place of a token. Raises Refused."""
         check = Checker(self._view.gateway.now_ms())
         token = self._turns.read_token(check, "place_token", text)
         check.refuse()
         assert token is not None
-        return await self._turns.line(token.queue), token
+        return self._turns.line(token.queue), token
 
     def _named(self, token: PlaceToken) -> messages.QueuePlace:
         tokens = self._turns.tokens()

@@ -100,15 +100,14 @@ async def test_lost_connections_are_made_again_and_each_batch_is_kept_once(
 
 
 async def test_a_stalled_redis_acknowledges_nothing(server: RedisServer) -> None:
-    url = server.url("timeout_ms=100")
-    journal = await claimed(url)
+    journal = await claimed(server.url("timeout_ms=1000"))
     await journal.append(entry(1))
     silent = pytest.raises(JournalUnavailable, match=r"does not answer|is not reached")
     with server.stalled(), silent:
         await journal.append(entry(2))
     await journal.close()
     # What was on its way may arrive late: before the new epoch, or never.
-    again = await claimed(url)
+    again = await claimed(server.url())
     found = await payloads(again)
     await again.append(entry(3))
     assert found in (batches(1), batches(2))
