@@ -18,8 +18,8 @@ import numpy as np
 import zipcodes
 
 from benchmarks.calls import Call, Caller, closed_loop
-from benchmarks.carrier_services import WEEK, carrier_service
 from benchmarks.measure import Say, Spread, no_collector, pin, two_cores
+from benchmarks.routing_network import define
 from benchmarks.server_process import ServerProcess
 from holdfast import Client
 from holdfast.calls.feed import FeedChunk
@@ -52,21 +52,7 @@ def run(say: Say) -> dict[str, float]:
 def _define(client: Client, random: np.random.Generator, codes: list[str]) -> np.ndarray:
     """The network and its stock; which SKU lies at which node."""
     nodes = [f"node-{number:03d}" for number in range(NODES)]
-    client.nodes.upsert_all(
-        network.Node(
-            name,
-            type=network.NodeType.STORE if number % 4 else network.NodeType.WAREHOUSE,
-            place=network.Place("US", codes[int(random.integers(len(codes)))], time_zone="UTC"),
-            calendar=WEEK,
-            parcel_handling_cost=network.Money(int(random.integers(30, 200)), "USD"),
-            unit_handling_cost=network.Money(int(random.integers(5, 40)), "USD"),
-            pick_capacity_per_day=1_000_000,
-        )
-        for number, name in enumerate(nodes)
-    )
-    client.carriers.upsert(network.Carrier("carrier"))
-    for service in range(SERVICES):
-        client.carrier_services.upsert(carrier_service(service, nodes))
+    define(client, random, codes, nodes, SERVICES)
     client.items.upsert_all(
         network.Item(f"sku-{number}", weight_grams=int(random.integers(100, 1500)))
         for number in range(SKUS)

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import zipcodes
 
-from benchmarks.carrier_services import WEEK, carrier_service
 from benchmarks.measure import Say
+from benchmarks.routing_network import define
 from benchmarks.server_process import ServerProcess
 from holdfast import Client
 from holdfast.calls.feed import FeedChunk
@@ -77,21 +77,7 @@ def _define(client: Client, orders: int) -> list[routing.RoutingOrder]:
     places = [place for place in zipcodes.list_all() if place["zip_code_type"] == "STANDARD"]
     codes = [place["zip_code"] for place in places]
     nodes = [f"node-{number:02d}" for number in range(NODES)]
-    client.nodes.upsert_all(
-        network.Node(
-            name,
-            type=network.NodeType.STORE if number % 4 else network.NodeType.WAREHOUSE,
-            place=network.Place("US", codes[int(random.integers(len(codes)))], time_zone="UTC"),
-            calendar=WEEK,
-            parcel_handling_cost=network.Money(int(random.integers(30, 200)), "USD"),
-            unit_handling_cost=network.Money(int(random.integers(5, 40)), "USD"),
-            pick_capacity_per_day=1_000_000,
-        )
-        for number, name in enumerate(nodes)
-    )
-    client.carriers.upsert(network.Carrier("carrier"))
-    for number in range(SERVICES):
-        client.carrier_services.upsert(carrier_service(number, nodes))
+    define(client, random, codes, nodes, SERVICES)
     items = [f"wave{orders}-{number}" for number in range(orders)]
     client.items.upsert_all(
         network.Item(name, weight_grams=int(random.integers(100, 1500))) for name in items

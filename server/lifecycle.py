@@ -34,7 +34,7 @@ from server.admission.limiter import Limiter
 from server.admission.loop_time import wanted_s
 from server.admission.queues import read_queues, read_secret
 from server.admission.quotas import Quotas, read_quotas
-from server.admission.scopes import Scopes, read_scopes
+from server.admission.scopes import EVERYTHING, read_scopes
 from server.admission.settings_file import FileRefused
 from server.application.clock import Clock, SystemClock
 from server.application.gateway import Gateway, Phase
@@ -309,7 +309,7 @@ class Server:
         config = self.config
         try:
             quotas = read_quotas(config.quotas) if config.quotas is not None else Quotas()
-            scopes = read_scopes(config.scopes) if config.scopes is not None else Scopes()
+            scopes = read_scopes(config.scopes) if config.scopes is not None else EVERYTHING
         except FileRefused as fault:
             raise CannotStart(str(fault)) from fault
         limiter = Limiter(

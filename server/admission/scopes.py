@@ -73,6 +73,10 @@ class Scopes:
         return self.default == SCOPES and all(have == SCOPES for have in self.callers.values())
 
 
+EVERYTHING: Final = Scopes()
+"""Everybody may do everything."""
+
+
 def read_scopes(path: Path) -> Scopes:
     """The scopes in `path`. Raises FileRefused with every problem found."""
     nothing: frozenset[str] = frozenset()

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.routing import limits
+from engine.routing.extents import EXTENTS
 from engine.routing.problem import (
     ALL_SERVICES,
     DAYS_LATE_MAX,
@@ -188,34 +189,7 @@ def assemble(
     )
 
 
-PROBLEM_FIELDS: Final = {
-    "quantity": "L",
-    "unit_weight_g": "L",
-    "unit_volume_cm3": "L",
-    "carried_by": "L",
-    "group": "L",
-    "stock": "NL",
-    "node_open": "N",
-    "pick_capacity": "N",
-    "shipment_cost": "N",
-    "unit_cost": "N",
-    "opportunity_cost": "NL",
-    "distance": "N",
-    "priority": "N",
-    "zone": "NS",
-    "service_open": "NS",
-    "service_cost": "NS",
-    "slots": "NS",
-    "ready_day": "NS",
-    "step_g": "",
-    "charge": "",
-    "volume_divisor": "",
-    "parcels_max": "",
-    "transit_days": "",
-    "limit_step": "",
-    "limit_g": "",
-    "terms": "T",
-}
+PROBLEM_FIELDS: Final = {name: EXTENTS.get(name, "") for name in Arrays._fields}
 _PROBLEM: Final = Layout(PROBLEM_FIELDS)
 BESIDE_FIELDS: Final = {
     "positions": "NL",

@@ -34,7 +34,7 @@ from server.admission.classes import CLASS_NAMES, WorkClass
 from server.admission.limiter import Limiter
 from server.admission.quotas import Quotas
 from server.admission.rate import TokenBucket
-from server.admission.scopes import Scopes
+from server.admission.scopes import EVERYTHING, Scopes
 from server.application.gateway import Gateway, NotDone
 from server.transport.decode import Caller
 from server.transport.errors import Case, Fault, Refused, refusal
@@ -102,7 +102,7 @@ class Admission:
         quotas: Quotas,
         brownout: Brownout,
         *,
-        scopes: Scopes | None = None,
+        scopes: Scopes = EVERYTHING,
         sold_out_early: Callable[[], bool] | None = None,
         turns: Turns | None = None,
         elapsed_s: Callable[[], float] = time.monotonic,
@@ -110,8 +110,8 @@ class Admission:
         self.gateway = gateway
         self.limiter = limiter
         self.brownout = brownout
-        self.scopes = None if scopes is None or scopes.are_all else scopes
-        """What each caller may do; None: everybody everything."""
+        self.scopes = scopes
+        """What each caller may do."""
         self.sold_out_early = sold_out_early
         """Whether sold-out answers are given before the ledger is asked now; None: never."""
         self.turns = turns or Turns(gateway, (), b"")

@@ -113,7 +113,7 @@ class Methods:
         """A method that reads and writes its bytes itself."""
         stats = self._metrics.method(f"{self._service}/{name}")
         door = self._admission.door(self._service, name)
-        is_free = self._is_free(name)
+        scope = self._scope_of(name)
 
         async def serve(raw: bytes, context: Context) -> bytes:
             started = time.perf_counter()
@@ -123,8 +123,8 @@ class Methods:
                 if len(raw) > _MESSAGE_MAX and not large:
                     raise Refused(_too_large(raw))
                 call = Call(context, caller_of(context))
-                if not is_free:
-                    self._check_scope(name, call.caller)
+                if scope is not None:
+                    self._check_scope(scope, name, call.caller)
                 reply = await (door.serve(handler, raw, call) if door else handler(raw, call))
                 code = 0
                 return reply
@@ -185,8 +185,8 @@ class Methods:
         code = _CANCELLED
         try:
             call = Call(context, caller_of(context))
-            if not self._is_free(name):
-                self._check_scope(name, call.caller)
+            if (scope := self._scope_of(name)) is not None:
+                self._check_scope(scope, name, call.caller)
             self._admission.check_rate(call.caller, lambda: 1)
             async for reply in replies(call):
                 stats.items += 1
@@ -203,14 +203,15 @@ class Methods:
             stats.in_flight -= 1
             self._ended(name, stats, code, started)
 
-    def _is_free(self, name: str) -> bool:
-        """Whether a method needs no scope. Health has none: it is asked by who can not log in."""
-        return self._admission.scopes is None or not self._service.startswith(_PACKAGE)
+    def _scope_of(self, name: str) -> str | None:
+        """The scope a method needs; None: none. Health has none: it is asked by who can not log
+        in."""
+        if self._admission.scopes.are_all or not self._service.startswith(_PACKAGE):
+            return None
+        return scope_of(self._service.removeprefix(_PACKAGE), name)
 
-    def _check_scope(self, name: str, caller: Caller) -> None:
+    def _check_scope(self, needed: str, name: str, caller: Caller) -> None:
         """Raises Refused where the caller may not call this method."""
-        assert self._admission.scopes is not None
-        needed = scope_of(self._service.removeprefix(_PACKAGE), name)
         if needed not in self._admission.scopes.of(caller.text):
             who = caller.text.decode(errors="replace")
             case = Case(

@@ -18,6 +18,7 @@ from typing import Any, Final, overload
 
 import numpy as np
 
+from engine.routing.extents import EXTENTS
 from engine.routing.problem import TERMS, Arrays, Problem
 from engine.routing.tariff import Integers, Tariff
 from engine.routing.view import View
@@ -25,29 +26,7 @@ from engine.routing.waves.wave import WaveOrder
 
 _WORDS: Final = 4
 _BYTES: Final = 8
-_EXTENTS: Final = {
-    "quantity": "L",
-    "unit_weight_g": "L",
-    "unit_volume_cm3": "L",
-    "carried_by": "L",
-    "group": "L",
-    "stock": "NL",
-    "node_open": "N",
-    "pick_capacity": "N",
-    "shipment_cost": "N",
-    "unit_cost": "N",
-    "opportunity_cost": "NL",
-    "distance": "N",
-    "priority": "N",
-    "zone": "NS",
-    "service_open": "NS",
-    "service_cost": "NS",
-    "slots": "NS",
-    "ready_day": "NS",
-    "terms": "T",
-}
-"""Of each field that is an order's own: lines, nodes, services, terms."""
-_OF_TARIFF: Final = tuple(name for name in Arrays._fields if name not in _EXTENTS)
+_OF_TARIFF: Final = tuple(name for name in Arrays._fields if name not in EXTENTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +73,7 @@ def numbers_of(orders: Sequence[WaveOrder]) -> Integers:
     """All numbers of the orders' own fields, as `PackedOrders` takes them."""
     if isinstance(orders, PackedOrders):
         return orders.numbers
-    places = [Arrays._fields.index(name) for name in _EXTENTS]
+    places = [Arrays._fields.index(name) for name in EXTENTS]
     numbers: Integers = np.concatenate(
         [order.problem.arrays[place].ravel() for order in orders for place in places]
     )
@@ -132,7 +111,7 @@ class PackedOrders(Sequence[WaveOrder]):
         sizes = np.stack(
             [
                 np.prod([extents[letter] for letter in letters], axis=0)
-                for letters in _EXTENTS.values()
+                for letters in EXTENTS.values()
             ],
             axis=1,
         )
@@ -158,7 +137,7 @@ class PackedOrders(Sequence[WaveOrder]):
     def _block(self, tariffs: Sequence[Tariff], tariff: Integers) -> Integers:
         block = np.zeros((len(tariff), len(Arrays._fields), _WORDS), np.int64)
         address = int(self.numbers.__array_interface__["data"][0])
-        for place, (name, letters) in enumerate(_EXTENTS.items()):
+        for place, (name, letters) in enumerate(EXTENTS.items()):
             row = block[:, Arrays._fields.index(name)]
             row[:, 0] = address + _BYTES * self._start[:, place]
             for at, letter in enumerate(letters):
@@ -183,7 +162,7 @@ class PackedOrders(Sequence[WaveOrder]):
         laid = self.laid
         tariff = laid.tariffs[laid.tariff[at]]
         arrays: dict[str, Any] = {name: getattr(tariff, name) for name in _OF_TARIFF}
-        for place, (name, letters) in enumerate(_EXTENTS.items()):
+        for place, (name, letters) in enumerate(EXTENTS.items()):
             part = self.numbers[self._start[at, place] : self._end[at, place]]
             arrays[name] = part.reshape([self._extents[letter][at] for letter in letters])
         posed = Arrays(**arrays)
