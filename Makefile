@@ -11,6 +11,8 @@ MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 export NUMBA_CACHE_DIR := $(CURDIR)/.cache/numba
 export PYTHON
+# A server starts a second sooner where its sources are compiled once.
+unexport PYTHONDONTWRITEBYTECODE
 
 # What the checks that take folders read; those not written yet are left out.
 SOURCES := $(wildcard engine server clients loadtests benchmarks tests examples proto deploy/grafana setup.py)

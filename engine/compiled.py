@@ -22,7 +22,8 @@ Integer = Any
 
 
 _CONFIG: Any = numba.config
-_BASE = Path(_CONFIG.CACHE_DIR or Path.home() / ".cache" / "holdfast")
+KEPT_IN = Path(_CONFIG.CACHE_DIR or Path.home() / ".cache" / "holdfast")
+"""The folder of what is made once and read by every process."""
 _ENGINE = Path(__file__).parent
 
 
@@ -59,7 +60,7 @@ def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
     njit: Any = numba.njit
-    _CONFIG.CACHE_DIR = str(_BASE / _digest_of(Path(function.__code__.co_filename).parent))
+    _CONFIG.CACHE_DIR = str(KEPT_IN / _digest_of(Path(function.__code__.co_filename).parent))
     compiled: Callable[..., Any] = njit(cache=True, error_model="numpy", _nrt=False, **options)(
         function
     )

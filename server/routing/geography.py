@@ -1,17 +1,19 @@
 """Where places are: centroids of US ZIP codes, and distances on the sphere.
 
-The centroids come with the package ``zipcodes`` (42,000 ZIP codes, nothing is downloaded). For
-other countries a place has to say its latitude and longitude.
+There are 42,000 of them, and nothing is downloaded (`centroids`). In other countries a place has to
+say its latitude and longitude.
 """
 
 from __future__ import annotations
 
 from functools import cache, lru_cache
+from math import isnan
 from typing import Any, NamedTuple
 
 import numpy as np
-import zipcodes
 from numpy.typing import NDArray
+
+from server.routing.centroids import Centroids, read
 
 EARTH_KM = 6371.0088
 """Mean radius (IUGG)."""
@@ -31,29 +33,30 @@ class Location(NamedTuple):
 def locate(country_code: str, postal_code: str) -> Location | None:
     """The centroid of a postal code; None where it is not known."""
     digits = postal_code[:_ZIP_DIGITS]
-    if country_code not in ("", "US") or len(digits) < _ZIP_DIGITS or not digits.isdecimal():
+    if country_code not in ("", "US") or len(digits) < _ZIP_DIGITS or not _is_number(digits):
         return None
     if postal_code[_ZIP_DIGITS:] and not _is_plus_four(postal_code[_ZIP_DIGITS:]):
         return None
-    return _centroids().get(digits)
+    known, code = _centroids(), int(digits)
+    north = float(known.latitude[code])
+    if isnan(north):
+        return None
+    zone = str(known.time_zones[known.time_zone[code]])
+    return Location(north, float(known.longitude[code]), zone)
 
 
 @cache
-def _centroids() -> dict[str, Location]:
-    """By ZIP code. The package goes through all of them for each question, which takes 8 ms: too
-    long for the event loop, and half a minute for the orders of a wave."""
-    found: dict[str, Location] = {}
-    every: list[dict[str, Any]] = zipcodes.list_all()
-    for one in every:
-        north, east = float(one["lat"]), float(one["long"])
-        if north or east:  # some have no centroid, and say zero for it
-            found.setdefault(one["zip_code"], Location(north, east, one["timezone"]))
-    return found
+def _centroids() -> Centroids:
+    return read()
 
 
 def _is_plus_four(text: str) -> bool:
     digits = text.removeprefix("-")
-    return len(digits) == 4 and digits.isdecimal()
+    return len(digits) == 4 and _is_number(digits)
+
+
+def _is_number(digits: str) -> bool:
+    return digits.isascii() and digits.isdecimal()
 
 
 def distances_km(

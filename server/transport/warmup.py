@@ -71,7 +71,7 @@ def warm_up() -> None:
     warm_up_routing()
     warm_up_waves()
     solver_version()
-    # The package reads its 42,000 centroids with the first question: a second of the event loop.
+    # The centroids are read with the first question: up to two seconds of the event loop.
     locate("US", "10001")
     state = _ledger()
     _warm_creates(state)

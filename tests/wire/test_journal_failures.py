@@ -63,7 +63,11 @@ async def test_a_write_whose_journal_fails_is_unavailable_and_safe_to_repeat(
 async def test_reads_ahead_of_a_failed_journal_are_not_answered(
     wire: Wire, monkeypatch: pytest.MonkeyPatch
 ):
+    async def still_full(*_: object) -> Any:
+        raise JournalUnavailable("disk full")
+
     fail_appends(monkeypatch, JournalUnavailable("disk full"))
+    monkeypatch.setattr("server.lifecycle.open_journal", still_full)  # or it serves again at once
     writing = asyncio.ensure_future(
         asyncio.wait_for(wire.reservations.CreateReservation(create(("pear", "berlin", 4))), 30)
     )

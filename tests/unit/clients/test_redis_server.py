@@ -111,7 +111,9 @@ def test_an_embedded_journal_needs_none(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 PROGRAM = """
-import signal, sys
+import signal
+# A job in the background of a shell ignores it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from holdfast.demo.redis_server import journal_server
 with journal_server("redis", print) as url:
     print(url, flush=True)
@@ -129,10 +131,13 @@ def test_an_interruption_ends_it_too(tmp_path: Path) -> None:
         env={**os.environ, "TMPDIR": str(tmp_path)},
         process_group=0,
     ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline().startswith("redis://127.0.0.1:")
-        (directory,) = tmp_path.iterdir()
-        assert (directory / "redis.conf").exists()
-        os.killpg(process.pid, signal.SIGINT)
-        assert process.wait() != 0
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline().startswith("redis://127.0.0.1:")
+            (directory,) = tmp_path.iterdir()
+            assert (directory / "redis.conf").exists()
+            os.killpg(process.pid, signal.SIGINT)
+            assert process.wait() != 0
+        finally:
+            process.kill()
     assert list(tmp_path.iterdir()) == []
