@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from benchmarks.core_time import core_seconds
 from benchmarks.measure import pin
 from benchmarks.resident import resident_bytes
 from holdfast import Client
@@ -98,11 +99,7 @@ class ServerProcess:
 
     def core_s(self) -> float | None:
         """Processor time it has used in seconds; None where the system does not tell."""
-        stat = Path(f"/proc/{self.pid}/stat")
-        if not stat.exists():
-            return None
-        fields = stat.read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return core_seconds(self.pid)
 
     def resident_bytes(self) -> int:
         """Its memory."""

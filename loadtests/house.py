@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.core_time import core_seconds
 from benchmarks.measure import cores
 from benchmarks.resident import resident_bytes
 from holdfast import aio
@@ -129,6 +130,14 @@ class ServerProcess:
             if process.returncode:
                 self.deaths += 1
         return took_s
+
+    def core_seconds(self) -> float:
+        """Processor time it has used; 0 where it does not run or the system does not tell."""
+        if self._process is None:
+            return 0.0
+        with contextlib.suppress(OSError):
+            return core_seconds(self.pid) or 0.0
+        return 0.0
 
     def resident_bytes(self) -> int:
         """Its memory; 0 where it does not run or the system does not tell."""

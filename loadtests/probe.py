@@ -1,4 +1,5 @@
-"""Looks at the servers while they are under load: metrics and memory, twice a second."""
+"""Looks at the servers while they are under load: metrics, memory and processor time, twice a
+second."""
 
 from __future__ import annotations
 
@@ -32,6 +33,8 @@ class Sample:
     held: float = 0.0
     is_answered: bool = False
     """Whether any server's metrics came."""
+    core_seconds: float = 0.0
+    """Processor time that the servers which run have used so far."""
 
 
 @dataclass(slots=True)
@@ -55,6 +58,7 @@ class Probe:
             if not server.is_running:
                 continue
             sample.memory_bytes += server.resident_bytes()
+            sample.core_seconds += server.core_seconds()
             with contextlib.suppress(OSError, TimeoutError):
                 async with asyncio.timeout(_PATIENCE_S):
                     _read(await _scrape(server.metrics_port), sample)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,7 @@ def _phases(result: Result) -> list[dict[str, Any]]:
         answered = answered_in(recording, {at}) / seconds
         lag = recording.lag_by_phase.get(at)
         peak = result.capacity[0] if result.capacity else 0.0
+        cores = _cores_in_use(result, at)
         rate = f"{first:,.0f}" + ("" if first == last else f" to {last:,.0f}")
         rows.append(
             {
@@ -164,10 +166,23 @@ def _phases(result: Result) -> list[dict[str, Any]]:
                     f"{outcomes[HELD_BACK] / seconds:,.0f}",
                     f"{(outcomes[LATE] + outcomes[FAILED]) / seconds:,.0f}",
                     f"{lag.ms(99):,.1f}" if lag else "",
+                    f"{cores:.2f}",
+                    f"{cores / answered * 1e6:,.0f}" if answered else "",
                 ],
             }
         )
     return rows
+
+
+def _cores_in_use(result: Result, phase: int) -> float:
+    """Cores that the servers had on average; one that was started in between counts from then."""
+    starts = result.scenario.starts_s()
+    begin = starts[result.scenario.phases[phase].name]
+    end = begin + result.stretches[phase][0]
+    seen = [sample for sample in result.samples if begin <= sample.at_s <= end]
+    pairs = list(pairwise(seen))
+    used = sum(max(0.0, after.core_seconds - before.core_seconds) for before, after in pairs)
+    return used / sum(after.at_s - before.at_s for before, after in pairs) if pairs else 0.0
 
 
 def _latencies(result: Result) -> list[dict[str, Any]]:

@@ -95,10 +95,12 @@ class Worker:
         await caller.close()
         outcomes = recorder.finish().outcomes({1})
         answered = sum(outcomes[outcome] for outcome in ANSWERED)
+        # A journey that was turned away took none of the capacity, and would count as one.
+        answered_share = answered / max(1, outcomes.total())
         _write_evidence(shoppers, order)
         return {
             "calls_per_second": answered / (seconds - warm_s),
-            "journeys_per_second": journeys / (seconds - warm_s),
+            "journeys_per_second": journeys * answered_share / (seconds - warm_s),
         }
 
     async def run(self, order: dict[str, Any]) -> dict[str, Any]:
