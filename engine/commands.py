@@ -6,8 +6,8 @@ A batch is three arrays and nothing else:
 * ``lines``: the `LINE` rows of all commands one after another (``header.line_count`` each);
 * ``text``: the bytes of all names one after another (``header.text_bytes`` each).
 
-Offsets are never stored. They are running sums, so joining batches is three concatenations, a
-journal record is three buffers, and the same kernel serves one command and ten thousand.
+Offsets are never stored. They are running sums, so joining batches is three concatenations, and the
+same kernel serves one command and ten thousand. In the journal rows are narrower (`engine.narrow`).
 
 Names travel as 64-bit keys (`engine.hashing`); a name's text travels only where it must be kept.
 
@@ -27,6 +27,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from engine.narrow import narrow, widen
 
 # Kinds of command. Values are part of the journal's format: never renumber.
 CREATE = 1
@@ -152,7 +154,8 @@ LINE = np.dtype(
     ]
 )
 
-MAGIC = b"HFB1"
+MAGIC = b"HFB2"
+_WIDE_MAGIC = b"HFB1"  # rows as they lie in memory: journals of format 1
 _PREFIX = struct.Struct("<4sIIQ")
 
 
@@ -179,27 +182,40 @@ class CommandBatch:
         )
 
     def to_bytes(self) -> bytes:
-        """The batch as one buffer: prefix, headers, lines, text (little-endian)."""
+        """The batch as one buffer: prefix, headers and lines (`engine.narrow`), text."""
         prefix = _PREFIX.pack(MAGIC, len(self.headers), len(self.lines), len(self.text))
-        return b"".join((prefix, self.headers.data, self.lines.data, self.text.data))
+        headers, lines = narrow(self.headers), narrow(self.lines)
+        return b"".join((prefix, headers.data, lines.data, self.text.data))
 
     @staticmethod
     def from_bytes(buffer: bytes | memoryview) -> CommandBatch:
-        """Read what `to_bytes` wrote. Raises ValueError naming what does not fit."""
+        """Read what `to_bytes` wrote, in this version or an earlier one.
+
+        Raises ValueError naming what does not fit.
+        """
         if len(buffer) < _PREFIX.size:
             raise ValueError(f"command batch: {len(buffer)} bytes, at least {_PREFIX.size} needed")
         magic, headers, lines, text = _PREFIX.unpack_from(buffer)
-        if magic != MAGIC:
-            raise ValueError(f"command batch: format {magic!r}, this version reads {MAGIC!r}")
-        lines_at = _PREFIX.size + headers * HEADER.itemsize
-        text_at = lines_at + lines * LINE.itemsize
-        if text_at + text != len(buffer):
-            raise ValueError(f"command batch: {len(buffer)} bytes, {text_at + text} declared")
-        return CommandBatch(
-            np.frombuffer(buffer, HEADER, headers, _PREFIX.size).copy(),
-            np.frombuffer(buffer, LINE, lines, lines_at).copy(),
-            np.frombuffer(buffer, np.uint8, text, text_at).copy(),
-        )
+        whole = np.frombuffer(buffer, np.uint8)
+        if magic == MAGIC:
+            try:
+                header_rows, at = widen(whole, _PREFIX.size, headers, HEADER)
+                line_rows, at = widen(whole, at, lines, LINE)
+            except ValueError as error:
+                raise ValueError(f"command batch: {error}") from None
+        elif magic == _WIDE_MAGIC:
+            at = _PREFIX.size + headers * HEADER.itemsize + lines * LINE.itemsize
+            if at > len(buffer):
+                raise ValueError(f"command batch: {len(buffer)} bytes, {at + text} declared")
+            header_rows = np.frombuffer(buffer, HEADER, headers, _PREFIX.size).copy()
+            line_rows = np.frombuffer(buffer, LINE, lines, at - lines * LINE.itemsize).copy()
+        else:
+            raise ValueError(
+                f"command batch: format {magic!r}, this version reads {MAGIC!r}, {_WIDE_MAGIC!r}"
+            )
+        if at + text != len(buffer):
+            raise ValueError(f"command batch: {len(buffer)} bytes, {at + text} declared")
+        return CommandBatch(header_rows, line_rows, whole[at:].copy())
 
 
 def _joined(dtype: Any, arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:

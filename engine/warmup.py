@@ -42,6 +42,7 @@ def warm_up() -> State:
     """Run every kernel once on a small ledger; the ledger."""
     state = State.create(Capacity.small())
     key = key_of(b"warm")
+    CommandBatch.from_bytes(_one(commands.CREATE).to_bytes())
     for kind in (commands.SKU, commands.NODE):
         apply(state, 1, _one(commands.DEFINE_NAMES, sku_key=key, policy=kind, text_bytes=4))
     apply(state, 1, _one(commands.COUNT, sku_key=key, node_key=key, quantity=2))

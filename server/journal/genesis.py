@@ -13,7 +13,9 @@ from typing import Final
 from server.journal.errors import JournalMismatch
 from server.journal.record import CHAIN_BYTES, Cursor, RecordId
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
+"""Of new journals. 2: the rows of commands are narrow (`engine.narrow`)."""
+_FORMATS_READ: Final = (1, 2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,10 +76,11 @@ class Genesis:
 
     def check(self, wanted: JournalIdentity, *, place: str) -> None:
         """Raise JournalMismatch unless this program may use the journal for `wanted`."""
-        if self.format_version != FORMAT_VERSION:
+        if self.format_version not in _FORMATS_READ:
             raise JournalMismatch(
                 f"{place} is a journal of format {self.format_version}, this version reads "
-                f"format {FORMAT_VERSION}; start it with the version of Holdfast that wrote it"
+                f"formats {', '.join(map(str, _FORMATS_READ))}; "
+                "start it with the version of Holdfast that wrote it"
             )
         for name, found, asked in (
             ("tenant", self.tenant, wanted.tenant),

@@ -98,8 +98,8 @@ async def test_a_journal_of_somebody_else_is_refused(
 
 async def test_a_journal_of_another_format_is_refused(harness: Harness) -> None:
     await (await filled(harness, 1)).close()
-    harness.set_genesis(genesis_of(WHO, format_version=2))
-    with pytest.raises(JournalMismatch, match="format 2, this version reads format 1"):
+    harness.set_genesis(genesis_of(WHO, format_version=3))
+    with pytest.raises(JournalMismatch, match="format 3, this version reads formats 1, 2"):
         await harness.open()
 
 
