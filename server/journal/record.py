@@ -14,8 +14,9 @@ Invariants
 3. Ids only grow: a writer's records are ``(epoch, 0), (epoch, 1), ...`` without a gap, and a new
    writer's epoch is higher than every earlier one. Record 0 of an epoch is its EPOCH_START.
 
-Payloads are narrow by themselves (`engine.narrow`) and not compressed: zlib at its fastest level takes
-several times as long as keeping all of the bytes does. ``flags`` leaves room for another choice.
+Payloads are narrow by themselves (`engine.narrow`) and not compressed: zlib at its fastest level
+takes several times as long as keeping all of the bytes does. ``flags`` leaves room for another
+choice.
 """
 
 from __future__ import annotations
