@@ -12,6 +12,8 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
+from server.journal.errors import JournalUnavailable
+
 T = TypeVar("T")
 
 
@@ -23,18 +25,24 @@ class Worker:
         self._jobs: SimpleQueue[tuple[Callable[[], Any], asyncio.Future[Any]] | None] = (
             SimpleQueue()
         )
+        self._stopped = False
         # A daemon, so that a program that ends without closing its journal does end.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def submit(self, job: Callable[[], T]) -> asyncio.Future[T]:
-        """Run `job` after everything submitted before it."""
+        """Run `job` after everything submitted before it. After `stop` the future has
+        JournalUnavailable: nobody would ever run it."""
         future: asyncio.Future[T] = self._loop.create_future()
-        self._jobs.put((job, future))
+        if self._stopped:
+            future.set_exception(JournalUnavailable("the journal is closed"))
+        else:
+            self._jobs.put((job, future))
         return future
 
     def stop(self) -> None:
-        """End the thread after what was submitted; nothing may be submitted afterwards."""
+        """End the thread after what was submitted."""
+        self._stopped = True
         self._jobs.put(None)
 
     def _run(self) -> None:

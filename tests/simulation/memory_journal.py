@@ -115,6 +115,11 @@ class MemoryJournal:
         self._on_lost: Callable[[JournalError], None] | None = None
         self._waiting: list[tuple[RecordId, asyncio.Future[RecordId]]] = []
         self._dead = False
+        self._closed = False
+
+    def _ask(self) -> None:
+        if self._closed:
+            raise JournalUnavailable("memory: the journal is closed")
 
     @classmethod
     async def open(
@@ -175,6 +180,7 @@ class MemoryJournal:
         return start.cursor
 
     async def tail(self) -> Cursor:
+        self._ask()
         visible = self._visible()
         return unseal(visible[-1]).cursor if visible else self.genesis.beginning
 
@@ -195,6 +201,7 @@ class MemoryJournal:
         return future
 
     def _append(self, entry: Entry) -> RecordId:
+        self._ask()
         if self._broken is not None:
             raise self._broken
         if self._claimed is None:
@@ -245,6 +252,7 @@ class MemoryJournal:
     async def read(
         self, after: Cursor, *, bytes_max: int = READ_BYTES_DEFAULT
     ) -> Sequence[JournalRecord]:
+        self._ask()
         records: list[JournalRecord] = []
         read_bytes = 0
         for buffer in self._visible():
@@ -263,6 +271,7 @@ class MemoryJournal:
         return records
 
     async def trim(self, through: RecordId) -> int:
+        self._ask()
         if self._claimed is None:
             raise JournalRefused("memory: not claimed; nothing may be trimmed")
         if self._broken is not None:
@@ -287,5 +296,6 @@ class MemoryJournal:
 
     async def close(self) -> None:
         await self.release()
+        self._closed = True
         if self._broken is None:
             self._broken = JournalUnavailable("memory: closed")

@@ -96,6 +96,21 @@ async def test_a_journal_of_somebody_else_is_refused(
     await journal.close()
 
 
+async def test_a_closed_journal_says_so(harness: Harness) -> None:
+    journal = await filled(harness, 1)
+    await journal.close()
+    beginning = journal.genesis.beginning
+    for ask in (
+        journal.tail,
+        lambda: journal.read(beginning),
+        lambda: journal.append(entry(2)),
+        lambda: journal.trim(RecordId(1, 0)),
+    ):
+        async with asyncio.timeout(30):
+            with pytest.raises(JournalUnavailable):
+                await ask()
+
+
 async def test_a_journal_of_another_format_is_refused(harness: Harness) -> None:
     await (await filled(harness, 1)).close()
     harness.set_genesis(genesis_of(WHO, format_version=3))
