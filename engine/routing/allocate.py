@@ -17,7 +17,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine.compiled import Integer, kernel
-from engine.routing.parcels import collapse, freight, least_cost, slope_at, step_at
+from engine.routing.parcels import collapse, freight, slope_at, step_at
 from engine.routing.pool import bar, cost_of_trial, offer
 from engine.routing.work import (
     BOUND_TOTAL,
@@ -36,6 +36,7 @@ from engine.routing.work import (
 
 # About 30 ns each, as all work that is counted.
 _LOOK = 3
+_TAILS = 4
 _START = 10
 _STEP = 2
 
@@ -75,17 +76,31 @@ def _order_lots(w: Any, size: Integer) -> None:
 
 
 @kernel
-def _tails(p: Any, w: Any, size: Integer, slope: Integer) -> None:
-    """Fill the tails for a price per gram. O(K x steps)."""
-    total = w.state[BOUND_TOTAL]
+def _tails(p: Any, w: Any, size: Integer, slope: Integer) -> Integer:
+    """Fill the tails for a price per gram, over what each place may give; the bound they make.
+
+    O(K x steps).
+    """
     steps = len(p.step_g)
+    top = min(step_at(p, w.state[BOUND_TOTAL]), steps - 1)
+    step_g, step_least, tails = p.step_g, w.step_least, w.tails
+    total = 0
     for place in range(size):
         node = w.set_node[place]
-        least = DEAR * SCALE
-        for step in range(min(step_at(p, total), steps - 1), -1, -1):
-            cost = least_cost(w, node, step, steps)
-            least = min(least, cost * SCALE - slope * min(p.step_g[step], total))
-            w.tails[place, step] = least
+        high = w.high[place]
+        last = min(step_at(p, high), steps - 1)
+        first = min(step_at(p, w.low[place]), last)
+        for step in range(last + 1, top + 1):
+            tails[place, step] = DEAR * SCALE
+        least = step_least[node, last] - slope * min(step_g[last], high)
+        tails[place, last] = least
+        for step in range(last - 1, first - 1, -1):
+            least = min(least, step_least[node, step] - slope * step_g[step])
+            tails[place, step] = least
+        for step in range(first):
+            tails[place, step] = least
+        total += least
+    return total + slope * w.state[BOUND_TOTAL]
 
 
 @kernel
@@ -102,6 +117,27 @@ def choose_slope(w: Any, size: Integer) -> Integer:
             best = bound
             w.state[TAIL_SLOPE] = slope
     return best
+
+
+@kernel
+def _read_range(w: Any, size: Integer) -> None:
+    """Bound weight that each place gives at least, as the others have too little, and at most."""
+    lots = w.state[LOTS]
+    for place in range(size):
+        w.low[place] = 0
+    mosts, set_node, low, weights = w.most, w.set_node, w.low, w.bound_weight
+    for lot in range(lots):
+        spare = -w.lot_quantity[lot]
+        for place in range(size):
+            spare += mosts[set_node[place], lot]
+        weight = weights[lot]
+        for place in range(size):
+            low[place] += max(0, mosts[set_node[place], lot] - spare) * weight
+    total = w.state[BOUND_TOTAL]
+    for place in range(size):
+        total -= low[place]
+    for place in range(size):
+        w.high[place] = min(w.node_grams[set_node[place]], total + low[place])
 
 
 @kernel
@@ -257,7 +293,11 @@ def allocate(p: Any, w: Any, size: Integer, bound: Integer) -> None:
         bound = max(bound, choose_slope(w, size) + money * SCALE)
         if bound >= limit * SCALE:
             return
-        _tails(p, w, size, w.state[TAIL_SLOPE])
+        w.state[STEPS] += _TAILS
+        _read_range(w, size)
+        bound = max(bound, _tails(p, w, size, w.state[TAIL_SLOPE]) + money * SCALE)
+        if bound >= limit * SCALE:
+            return
     w.state[STEPS] += _START
     plain, tail = _start(p, w, size, has_tails)
     # What the tails leave out: split, shipments, and each lot's cost as it is given.

@@ -99,7 +99,7 @@ def _slope(p: Any, w: Any, total: Integer) -> Integer:
 
 @kernel
 def floors(p: Any, w: Any, held: bool) -> None:
-    """Per service and zone: the charge less the slope, at least, over the weights in question.
+    """Per service, zone and step: the charge less the slope, at least, of parcels up to it.
 
     Where it is `held` the slope is first held below every charge per gram, so that no floor is
     negative: a shipment of several parcels then costs at least what this says of its whole weight.
@@ -125,12 +125,16 @@ def floors(p: Any, w: Any, held: bool) -> None:
             for step in range(min(w.reach_step[s], p.limit_step[s, zone]) + 1):
                 grams = min(p.step_g[step], w.reach[s])
                 least = min(least, p.charge[s, zone, step] * SCALE - slope * grams)
-            w.floor[s, zone] = least
+                w.floor[(s * zones + zone) * steps + step] = least
 
 
 @kernel
 def openings(p: Any, w: Any) -> None:
-    """Flat reduced costs and least prices; BASE_FLAT and LEAST_OPENING. O(N (L + S))."""
+    """Flat reduced costs and least prices; BASE_FLAT and LEAST_OPENING. O(N (L + S + K)).
+
+    A node's floor is that over what it can give of the order, not over all of the order: one with
+    three lots of eight never ships the weight at which a slope flatters it most.
+    """
     lots = w.state[LOTS]
     for lot in range(lots):
         w.least_price[lot] = _BIG
@@ -142,15 +146,32 @@ def openings(p: Any, w: Any) -> None:
     floor_of, zones, extras, shipment_cost = w.floor, p.zone, w.extra, p.shipment_cost
     most, lot_cost, bound_weight = w.most, w.lot_cost, w.bound_weight
     node_dear, least_price, node_opening = w.node_dear, w.least_price, w.opening
-    has, node_mask = w.has, w.node_mask
+    has, node_mask, node_grams = w.has, w.node_mask, w.node_grams
+    charges, limit_step, reach_step = p.charge, p.limit_step, w.reach_step
+    count = p.limit_step.shape[1]
+    steps = len(p.step_g)
     for node in range(len(p.pick_capacity)):
         if has[node] == 0:
             continue
         floor = _BIG
         mask = node_mask[node]
+        grams = 0
+        for lot in range(lots):
+            grams += most[node, lot] * bound_weight[lot]
+        node_grams[node] = grams
+        top = step_at(p, grams)
         for s in range(services):
             if (mask >> s) & 1:
-                floor = min(floor, floor_of[s, zones[node, s]] + extras[node, s] * SCALE)
+                zone = zones[node, s]
+                row = (s * count + zone) * steps
+                last = min(reach_step[s], limit_step[s, zone])
+                if top > last:
+                    cost = floor_of[row + last]
+                else:
+                    cost = charges[s, zone, top] * SCALE - slope * grams
+                    if top > 0:
+                        cost = min(cost, floor_of[row + top - 1])
+                floor = min(floor, cost + extras[node, s] * SCALE)
         opening = floor + (shipment_cost[node] + split) * SCALE
         node_opening[node] = opening
         least_opening = min(least_opening, opening)

@@ -4,7 +4,8 @@
 2. Where the two cheapest openings already cost more, that proves the best of them.
 3. Otherwise a first plan over a pair of nodes or by a rule of thumb, then prices and reduced costs,
    then the search over sets.
-4. An order that this does not finish soon gets better bounds, and the search starts again.
+4. An order that this does not finish soon gets a better pair of nodes and better bounds, and the
+   search starts again.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from engine.routing.bounds import prepare, price, scaled_bar, two_least_openings
 from engine.routing.greedy import CHEAPEST, FEWEST, greedy
 from engine.routing.improve import improve
 from engine.routing.lots import read
-from engine.routing.pairs import best_pair
+from engine.routing.pairs import best_pair, better_pair
 from engine.routing.pool import offer
 from engine.routing.search import search_sets
 from engine.routing.single import offer_single_nodes
@@ -35,6 +36,9 @@ from engine.routing.work import (
 
 _EASY = 800
 """Work after which better bounds are worth their time."""
+
+_FIRST = 400
+"""Work that a set to start from may take."""
 
 
 @kernel
@@ -63,6 +67,13 @@ def _offer_first_plan(p: Any, w: Any) -> None:
 
 
 @kernel
+def _offer_better_pair(p: Any, w: Any, budget: Integer) -> None:
+    if better_pair(p, w):
+        w.state[BUDGET] = min(budget, w.state[STEPS] + _FIRST)
+        _allocate_set(p, w, 2)
+
+
+@kernel
 def solve(p: Any, w: Any, plans_max: Integer, budget: Integer) -> None:
     """Fill the plans of `w` and the bound that holds for the first of them."""
     w.state[PLANS] = 0
@@ -74,12 +85,16 @@ def solve(p: Any, w: Any, plans_max: Integer, budget: Integer) -> None:
     if w.state[SHIPMENTS_MAX] > 1:
         prepare(p, w)
         if two_least_openings(p, w) < scaled_bar(w):
+            w.state[BUDGET] = min(budget, _FIRST)
             _offer_first_plan(p, w)
+            # What was cut there the search comes to again.
+            w.state[CUT_BOUND] = INFEASIBLE * SCALE
             price(p, w)
             w.state[BUDGET] = min(budget, _EASY)
             search_sets(p, w)
             if w.state[STEPS] > w.state[BUDGET] and budget > _EASY:
-                # A hard one: better prices first, then again from the plans found so far.
+                # A hard one: a better pair, better prices, then again from the plans found so far.
+                _offer_better_pair(p, w, budget)
                 w.state[BUDGET] = budget
                 w.state[CUT_BOUND] = INFEASIBLE * SCALE
                 improve(p, w)

@@ -27,7 +27,7 @@ from engine.routing.work import (
 )
 
 _BIG = 1 << 62
-_TURNS = 20
+_TURNS = 14
 _LENGTH = 64
 
 
@@ -70,9 +70,8 @@ def _costs_at(w: Any) -> tuple[Integer, Integer]:
         node = alive[at]
         cost = openings[node]
         for lot in range(lots):
-            most = mosts[node, lot]
-            if most > 0:
-                cost -= most * max(0, prices[lot] - dears[node, lot])
+            # Where there is none of a lot its cost is of another order: none times anything.
+            cost -= mosts[node, lot] * max(0, prices[lot] - dears[node, lot])
         slacks[node] = cost
         if cost < least:
             second = least
@@ -151,7 +150,17 @@ def _follow_gradient(w: Any) -> None:
 
 @kernel
 def improve(p: Any, w: Any) -> None:
-    """Slope, candidates, prices. O(N (L + S))."""
+    """Slope, candidates, prices; the first slope again where the new one bounds worse.
+
+    O(N (L + S)).
+    """
+    first = w.state[SLOPE]
+    before = w.state[BASE_DUAL]
     _retune(p, w)
     price(p, w)
+    if w.state[BASE_DUAL] < before and w.state[SLOPE] != first:
+        w.state[SLOPE] = first
+        floors(p, w, True)
+        openings(p, w)
+        price(p, w)
     _follow_gradient(w)

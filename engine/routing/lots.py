@@ -29,6 +29,7 @@ from engine.routing.work import (
     ORDER_MASK,
     ORDER_VOLUME,
     ORDER_WEIGHT,
+    REFUSED,
     SERVICES,
     SHIPMENTS_MAX,
     SPLIT,
@@ -68,6 +69,7 @@ def _read_lots(p: Any, w: Any) -> None:
     together = p.terms[SHIP_COMPLETE] == 1
     lots = 0
     w.state[GROUPED] = 0
+    w.state[REFUSED] = 0
     for line in range(len(p.quantity)):
         lot = -1
         if together:
@@ -94,6 +96,7 @@ def _read_lots(p: Any, w: Any) -> None:
         w.lot_volume[lot] += units * p.unit_volume_cm3[line]
         w.lot_units[lot] += units
         w.lot_mask[lot] &= _services_of(p, line)
+        w.state[REFUSED] |= ~p.carried_by[line]
     w.state[LOTS] = lots
 
 

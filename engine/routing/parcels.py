@@ -15,12 +15,12 @@ from typing import Any
 
 from engine.compiled import Integer, kernel
 from engine.routing.work import (
-    BOUND_TOTAL,
     CLASSES_MAX,
     DEAR,
     DIVISORS,
     HEAVY,
     INFEASIBLE,
+    REFUSED,
     SCALE,
     SERVICES,
     SLOPE,
@@ -38,16 +38,15 @@ def charged_g(weight: Integer, volume: Integer, divisor: Integer) -> Integer:
 
 @kernel
 def step_at(p: Any, weight: Integer) -> Integer:
-    """First step of the grid that `weight` grams fit, or the number of steps. O(log K)."""
-    low = 0
-    high = len(p.step_g)
-    while low < high:
-        middle = (low + high) >> 1
-        if p.step_g[middle] >= weight:
-            high = middle
-        else:
-            low = middle + 1
-    return low
+    """First step of the grid that `weight` grams fit, or the number of steps. O(K).
+
+    Counted, not halved: counting has no branch that depends on the weight, and goes by vectors.
+    """
+    step_g = p.step_g
+    count = 0
+    for step in range(len(step_g)):
+        count += step_g[step] < weight
+    return count
 
 
 @kernel
@@ -97,7 +96,8 @@ def freight_of(
 def _collapse(p: Any, w: Any, node: Integer) -> None:
     """One step function of a node for each divisor: the cheapest of its services. O(S K).
 
-    And the least it costs beyond each of some prices of a gram, for the bounds of sets.
+    And the least it costs beyond each of some prices of a gram, for the bounds of sets, up to the
+    weight that the node can give.
     """
     steps = len(p.step_g)
     for at in range(w.state[DIVISORS] * steps):
@@ -111,14 +111,17 @@ def _collapse(p: Any, w: Any, node: Integer) -> None:
                 cost = p.charge[s, zone, step] + extra
                 if cost < w.step_cost[node, first + step]:
                     w.step_cost[node, first + step] = cost
-    total = w.state[BOUND_TOTAL]
+    total = w.node_grams[node]
     last = min(step_at(p, total), steps - 1)
+    step_least = w.step_least
+    for step in range(steps):
+        step_least[node, step] = least_cost(w, node, step, steps) * SCALE
+    step_g = p.step_g
     for at in range(SLOPES):
         slope = slope_at(w, at)
-        least = DEAR * SCALE
-        for step in range(last + 1):
-            cost = least_cost(w, node, step, steps)
-            least = min(least, cost * SCALE - slope * min(p.step_g[step], total))
+        least = step_least[node, last] - slope * min(step_g[last], total)
+        for step in range(last):
+            least = min(least, step_least[node, step] - slope * step_g[step])
         w.at_slope[node, at] = least
     w.collapsed[node] = 1
 
@@ -154,9 +157,10 @@ def freight(
 ) -> Integer:
     """What `freight_of` says, from the node's step functions where all of its services may carry.
 
-    O(log K) for each divisor.
+    What a lot is too heavy for needs no look at `mask`: there the step functions hold no price.
+    O(K) for each divisor.
     """
-    if mask != w.node_mask[node] or w.collapsed[node] == 0:
+    if w.collapsed[node] == 0 or (w.node_mask[node] & ~mask) & w.state[REFUSED] != 0:
         return freight_of(p, w, node, weight, volume, mask)
     steps = len(p.step_g)
     best = INFEASIBLE

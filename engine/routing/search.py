@@ -34,33 +34,40 @@ from engine.routing.work import (
     UNITS,
 )
 
-_ANY = -1
+_NONE = -1
 _BIG = 1 << 60
 
 
 @kernel
 def _read_givers(w: Any) -> None:
-    """Per lot: how many candidates have it, and the least that one of them adds to a bound."""
+    """Per lot: the candidates that have it, in their order, and the least that one of them adds.
+
+    O(N M).
+    """
     lots = w.state[LOTS]
-    for lot in range(lots):
-        w.givers[lot] = 0
-        w.least_opening[lot] = _BIG
-        w.least_reduced[lot] = _BIG
+    givers, giver, at_has, at_opening = w.givers, w.giver, w.at_has, w.at_opening
     for at in range(w.state[ALIVE]):
-        node = w.alive[at]
-        has = w.has[node]
-        for lot in range(lots):
-            if (has >> lot) & 1:
-                w.givers[lot] += 1
-                w.least_opening[lot] = min(w.least_opening[lot], w.opening[node])
-                w.least_reduced[lot] = min(w.least_reduced[lot], w.reduced[node])
+        giver[lots, at] = at
+    for lot in range(lots):
+        count = 0
+        opening = _BIG
+        for at in range(w.state[ALIVE]):
+            # Without a branch, which no processor could foretell.
+            gives = (at_has[at] >> lot) & 1
+            giver[lot, count] = at
+            count += gives
+            opening = min(opening, at_opening[at] if gives == 1 else _BIG)
+        givers[lot] = count
+        w.least_opening[lot] = opening
+        # Candidates lie in order of reduced cost.
+        w.least_reduced[lot] = w.at_reduced[giver[lot, 0]] if count > 0 else _BIG
 
 
 @kernel
 def _scarcest(w: Any, missing: Integer) -> Integer:
-    scarcest = _ANY
+    scarcest = _NONE
     for lot in range(w.state[LOTS]):
-        if (missing >> lot) & 1 and (scarcest == _ANY or w.givers[lot] < w.givers[scarcest]):
+        if (missing >> lot) & 1 and (scarcest == _NONE or w.givers[lot] < w.givers[scarcest]):
             scarcest = lot
     return scarcest
 
@@ -102,9 +109,9 @@ def _join(w: Any, depth: Integer, node: Integer) -> tuple[Integer, Integer]:
 
 @kernel
 def _next_candidate(w: Any, depth: Integer, bar: Integer) -> Integer:
-    """The next place in the order of candidates that may join at `depth`; all of them: none."""
-    alive = w.state[ALIVE]
+    """The next place in the order of candidates that may join at `depth`, _NONE after the last."""
     line = w.set_line[depth]
+    count = w.givers[line] if line != w.state[LOTS] else w.state[ALIVE]
     missing = w.set_missing[depth]
     flat_room = bar - w.set_flat[depth]
     dual_room = bar - w.set_dual[depth]
@@ -112,25 +119,28 @@ def _next_candidate(w: Any, depth: Integer, bar: Integer) -> Integer:
     last_room = flat_room - w.state[LEAST_OPENING]
     if depth + 1 == w.state[SHIPMENTS_MAX]:
         last_room = 0
-    needs = 0 if line == _ANY else 1 << line
     at_has = w.at_has
     at_opening = w.at_opening
     at_reduced = w.at_reduced
     excluded = w.excluded
+    giver = w.giver
     first = w.pointer[depth]
-    at = first
-    while at < alive:
+    spot = first
+    found = _NONE
+    while spot < count:
+        at = giver[line, spot]
         if at_reduced[at] >= dual_room:
-            # Candidates lie in order of reduced cost.
-            at = alive
+            # They lie in order of reduced cost.
             break
-        if at_has[at] & needs == needs and excluded[at] == 0:
+        spot += 1
+        if excluded[at] == 0:
             opening = at_opening[at]
             if opening < flat_room and (opening < last_room or missing & ~at_has[at] == 0):
+                found = at
                 break
-        at += 1
-    w.state[STEPS] += (at - first) >> 4
-    return at
+    w.pointer[depth] = spot
+    w.state[STEPS] += (spot - first) >> 4
+    return found
 
 
 @kernel
@@ -150,7 +160,10 @@ def _next_costs(w: Any, missing: Integer, flat: Integer, dual: Integer) -> Integ
 def _leave(w: Any, depth: Integer) -> None:
     """Forget what `depth` has excluded."""
     excluded = w.excluded
-    for at in range(w.state[ALIVE]):
+    giver = w.giver
+    line = w.set_line[depth]
+    for spot in range(w.pointer[depth]):
+        at = giver[line, spot]
         if excluded[at] == depth + 1:
             excluded[at] = 0
 
@@ -180,11 +193,10 @@ def search_sets(p: Any, w: Any) -> None:
     while depth >= 0:
         bar = scaled_bar(w)
         at = _next_candidate(w, depth, bar)
-        if at >= w.state[ALIVE]:
+        if at == _NONE:
             _leave(w, depth)
             depth -= 1
             continue
-        w.pointer[depth] = at + 1
         w.state[STEPS] += 2
         node = w.alive[at]
         flat = w.set_flat[depth] + w.at_opening[at]
@@ -215,5 +227,5 @@ def search_sets(p: Any, w: Any) -> None:
         w.set_flat[depth] = flat
         w.set_dual[depth] = dual
         w.set_missing[depth] = missing
-        w.set_line[depth] = _scarcest(w, missing) if missing != 0 else _ANY
+        w.set_line[depth] = _scarcest(w, missing) if missing != 0 else lots
         w.pointer[depth] = 0

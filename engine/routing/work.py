@@ -42,7 +42,8 @@ LEAST_OPENING: Final = 19  # scaled: least flat reduced cost of a candidate
 ROOT_BOUND: Final = 20
 BOUND_TOTAL: Final = 21  # bound weight of the whole order
 TAIL_SLOPE: Final = 22  # scaled money per gram in the bound of a set's freight
-SCALARS: Final = 24
+REFUSED: Final = 24  # services that some line refuses, whatever its weight, as bits
+SCALARS: Final = 25
 
 CLASSES_MAX: Final = 4
 """Distinct volume divisors up to which the services of a node are collapsed into step functions."""
@@ -87,6 +88,8 @@ class Work(NamedTuple):
     excluded: Any  # (N) depth that excluded it, 0: none
     collapsed: Any  # (N) 1 where `step_cost` is filled in
     step_cost: Any  # (N, D x steps) by divisor: the cheapest of its services at a step
+    node_grams: Any  # (N) bound weight of all it can give
+    step_least: Any  # (N, steps) scaled: the least of `step_cost` over the divisors
     at_slope: Any  # (N, SLOPES) scaled: least freight beyond a price of each gram
     # Candidates in the order of `alive`, so that looking through them reads memory in a row.
     at_has: Any
@@ -96,7 +99,9 @@ class Work(NamedTuple):
     divisor: Any  # (S) distinct divisors
     divisor_of: Any  # (S) which of them
     step_of: Any  # (S) step of the weight in hand, by divisor
-    floor: Any  # (S, Z) scaled: charge of a parcel less the slope times its weight, at least
+    # Scaled, by service, zone and step: the least that a parcel up to that step costs beyond the
+    # slope times its weight.
+    floor: Any  # (S x Z x steps)
     reach: Any  # (S) grams this order has at most as a service charges it
     reach_step: Any  # (S)
     # Prices.
@@ -105,6 +110,7 @@ class Work(NamedTuple):
     best_price: Any  # (M)
     order: Any  # (M)
     givers: Any  # (M) candidates that have a lot
+    giver: Any  # (M + 1, N) their places in `alive`; the last row: all places
     least_cost: Any  # (M) money for one lot unit at the cheapest place of a set
     least_opening: Any  # (M) of those candidates
     least_reduced: Any  # (M)
@@ -130,6 +136,8 @@ class Work(NamedTuple):
     mask: Any
     freight: Any
     grams: Any  # (K) bound weight
+    low: Any  # (K) bound weight a place must give
+    high: Any  # (K) and can
     tail: Any  # (K) scaled: least freight of what a shipment may still become, less the slope
     tails: Any  # (K, steps) the same by step of its bound weight
     old_tail: Any  # (M, K)
@@ -207,6 +215,7 @@ def work_for(nodes: int = 512, lines: int = 32, plans: int = limits.plans_max) -
                 "slack",
                 "excluded",
                 "collapsed",
+                "node_grams",
                 "at_has",
                 "at_opening",
                 "at_reduced",
@@ -215,10 +224,11 @@ def work_for(nodes: int = 512, lines: int = 32, plans: int = limits.plans_max) -
         extra=room(nodes, services),
         step_cost=room(nodes, CLASSES_MAX * limits.weight_steps_max),
         at_slope=room(nodes, SLOPES),
+        step_least=room(nodes, limits.weight_steps_max),
         divisor=room(services),
         divisor_of=room(services),
         step_of=room(services),
-        floor=room(services, limits.zones_max),
+        floor=room(services * limits.zones_max * limits.weight_steps_max),
         reach=room(services),
         reach_step=room(services),
         **{
@@ -242,9 +252,21 @@ def work_for(nodes: int = 512, lines: int = 32, plans: int = limits.plans_max) -
         },
         **{
             name: room(shipments)
-            for name in ["cap", "weight", "volume", "units", "mask", "freight", "grams", "tail"]
+            for name in [
+                "cap",
+                "weight",
+                "volume",
+                "units",
+                "mask",
+                "freight",
+                "grams",
+                "tail",
+                "low",
+                "high",
+            ]
         },
         rest=room(lines + 1),
+        giver=room(lines + 1, nodes),
         tails=room(shipments, limits.weight_steps_max),
         parcel_weight=room(parcels),
         parcel_volume=room(parcels),
