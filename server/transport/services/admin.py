@@ -16,6 +16,7 @@ from holdfast.v1 import network_service_pb2 as network
 from server.application.gateway import Gateway, Phase
 from server.application.piece_queue import REPORT
 from server.application.sequencer import Status
+from server.logs import get
 from server.transport.calls import Call, Methods
 from server.transport.columns import Columns, line
 from server.transport.errors import Case, Fault, Refused, refusal
@@ -26,6 +27,7 @@ from server.transport.services.network import NetworkService
 from server.transport.table_use import table_use
 from server.transport.validation import Checker
 
+_log = get("admin")
 _SLOTS = 1024
 
 _KINDS = {
@@ -253,6 +255,13 @@ class AdminService:
         check.text("reason", request.reason, "display_name_bytes_max")
         check.refuse()
         revision, row = await self._set_frozen(request.request_id, request.node, True, call)
+        _log.warning(
+            "node frozen",
+            node=request.node,
+            reason=request.reason,
+            caller=call.caller.text.decode(),
+            revision=revision,
+        )
         state = self._view.state
         return messages.FreezeNodeResponse(
             node=self._node(state, request.node, frozen=True),
@@ -265,6 +274,12 @@ class AdminService:
     ) -> messages.UnfreezeNodeResponse:
         """UnfreezeNode."""
         revision, _ = await self._set_frozen(request.request_id, request.node, False, call)
+        _log.warning(
+            "node unfrozen",
+            node=request.node,
+            caller=call.caller.text.decode(),
+            revision=revision,
+        )
         node = self._node(self._view.state, request.node, frozen=False)
         return messages.UnfreezeNodeResponse(node=node, revision=revision)
 
