@@ -7,9 +7,9 @@ from pathlib import Path
 
 
 def core_seconds(pid: int) -> float | None:
-    """What a process has used, in seconds; None where the system does not tell."""
-    stat = Path(f"/proc/{pid}/stat")
-    if not stat.exists():
+    """What a process has used, in seconds; None where it is gone or the system does not tell."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
         return None
-    fields = stat.read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -10,12 +10,12 @@ is told as well: it is what is left of a figure when others use the machine.
 from __future__ import annotations
 
 import asyncio
-import os
 import tempfile
 import time
 from pathlib import Path
 
 from benchmarks.catalogue import catalogue, counts, definitions
+from benchmarks.core_time import core_seconds
 from benchmarks.measure import Say, Spread, no_collector
 from benchmarks.orders import Orders
 from engine.commands import CommandBatch
@@ -75,11 +75,11 @@ async def _measure(
             for name, sequencer in sequencers.items():
                 pieces = orders.columns(commands // rows, rows)
                 reports.clear()
-                cores_s = time.process_time(), _core_s(redis_pid)
+                cores_s = time.process_time(), core_seconds(redis_pid) or 0.0
                 with no_collector():
                     rate = await _rate(sequencer, pieces, in_flight)
                 ours_s = time.process_time() - cores_s[0]
-                redis_s = _core_s(redis_pid) - cores_s[1]
+                redis_s = (core_seconds(redis_pid) or 0.0) - cores_s[1]
                 if round_number:  # the first one warms up
                     rates.setdefault((name, shape), []).append(rate)
                     mean = sum(report.commands for report in reports) / len(reports)
@@ -113,15 +113,6 @@ async def _rate(sequencer: Sequencer, pieces: list[CommandBatch], in_flight: int
     started_s = time.perf_counter()
     await asyncio.gather(*(caller() for _ in range(in_flight)))
     return commands / (time.perf_counter() - started_s)
-
-
-def _core_s(process: int) -> float:
-    """Processor time that another process has had; 0 where the system does not tell."""
-    try:
-        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _lost(error: JournalError) -> None:

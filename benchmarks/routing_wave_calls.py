@@ -8,7 +8,6 @@ which is what a machine with nothing else to do takes at most; the wall clock is
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import zipcodes
 
+from benchmarks.core_time import core_seconds
 from benchmarks.measure import Say
 from benchmarks.routing_network import define
 from benchmarks.server_process import ServerProcess
@@ -56,9 +56,9 @@ def _first_answer(server: ServerProcess, client: Client, orders: int, say: Say) 
     def note(progress: routing.WaveProgress) -> None:
         if progress.cost_minor_units and not found:
             wall_s = time.perf_counter() - began_s
-            found.append((_core_s(server.pid) - before_s, _cores_s(solvers) - solver_s, wall_s))
+            found.append((_cores_s([server.pid]) - before_s, _cores_s(solvers) - solver_s, wall_s))
 
-    before_s, solver_s, began_s = _core_s(server.pid), _cores_s(solvers), time.perf_counter()
+    before_s, solver_s, began_s = _cores_s([server.pid]), _cores_s(solvers), time.perf_counter()
     plans = client.plan_orders(wave, budget=BUDGET_S, seed=1, gap_enough=GAP_ENOUGH, progress=note)
     if not found:
         raise RuntimeError(f"a wave of {orders} orders told no answer before its end")
@@ -135,11 +135,6 @@ def _children(pid: int) -> list[int]:
     return found
 
 
-def _core_s(pid: int) -> float:
-    """Processor time that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def _cores_s(pids: list[int]) -> float:
-    return sum(map(_core_s, pids))
+    """Processor time that processes have used."""
+    return sum(core_seconds(pid) or 0.0 for pid in pids)

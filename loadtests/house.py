@@ -133,11 +133,7 @@ class ServerProcess:
 
     def core_seconds(self) -> float:
         """Processor time it has used; 0 where it does not run or the system does not tell."""
-        if self._process is None:
-            return 0.0
-        with contextlib.suppress(OSError):
-            return core_seconds(self.pid) or 0.0
-        return 0.0
+        return 0.0 if self._process is None else core_seconds(self.pid) or 0.0
 
     def resident_bytes(self) -> int:
         """Its memory; 0 where it does not run or the system does not tell."""

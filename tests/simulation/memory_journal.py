@@ -117,7 +117,7 @@ class MemoryJournal:
         self._dead = False
         self._closed = False
 
-    def _ask(self) -> None:
+    def _require_open(self) -> None:
         if self._closed:
             raise JournalUnavailable("memory: the journal is closed")
 
@@ -161,6 +161,7 @@ class MemoryJournal:
     async def claim(
         self, holder: str, on_lost: Callable[[JournalError], None], *, by_force: bool = False
     ) -> Cursor:
+        self._require_open()
         if self._broken is not None:
             raise self._broken
         if self._claimed is not None:
@@ -180,7 +181,7 @@ class MemoryJournal:
         return start.cursor
 
     async def tail(self) -> Cursor:
-        self._ask()
+        self._require_open()
         visible = self._visible()
         return unseal(visible[-1]).cursor if visible else self.genesis.beginning
 
@@ -201,7 +202,7 @@ class MemoryJournal:
         return future
 
     def _append(self, entry: Entry) -> RecordId:
-        self._ask()
+        self._require_open()
         if self._broken is not None:
             raise self._broken
         if self._claimed is None:
@@ -252,7 +253,7 @@ class MemoryJournal:
     async def read(
         self, after: Cursor, *, bytes_max: int = READ_BYTES_DEFAULT
     ) -> Sequence[JournalRecord]:
-        self._ask()
+        self._require_open()
         records: list[JournalRecord] = []
         read_bytes = 0
         for buffer in self._visible():
@@ -271,7 +272,7 @@ class MemoryJournal:
         return records
 
     async def trim(self, through: RecordId) -> int:
-        self._ask()
+        self._require_open()
         if self._claimed is None:
             raise JournalRefused("memory: not claimed; nothing may be trimmed")
         if self._broken is not None:
@@ -297,5 +298,3 @@ class MemoryJournal:
     async def close(self) -> None:
         await self.release()
         self._closed = True
-        if self._broken is None:
-            self._broken = JournalUnavailable("memory: closed")

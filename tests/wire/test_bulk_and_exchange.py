@@ -144,7 +144,7 @@ async def test_a_stream_takes_more_commands_than_may_be_in_flight(wire: Wire):
     assert sorted(result.correlation_id for result in results) == list(range(count))
     # Each was made, or turned away for now: that depends on how busy the machine is.
     refused = [result.status for result in results if result.WhichOneof("result") == "status"]
-    assert {status.code for status in refused} <= {grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]}
+    assert {status.code for status in refused} <= {grpc.StatusCode.UNAVAILABLE.value[0]}
     assert len(refused) < count
     assert (await wire.position("plum", "berlin")).held == count - len(refused)
 

@@ -237,14 +237,14 @@ async def test_fields_of_a_node(empty: Wire, node: messages.Node, field: str):
 async def test_the_log_says_who_froze_a_node_and_why(
     wire: Wire, capsys: pytest.CaptureFixture[str]
 ):
-    await wire.admin.FreezeNode(admin.FreezeNodeRequest(node="berlin", reason="flood"))
+    await wire.admin.FreezeNode(admin.FreezeNodeRequest(node="berlin", reason="flood\r\nno"))
     await wire.admin.UnfreezeNode(admin.UnfreezeNodeRequest(node="berlin"))
     await refused(wire.admin.FreezeNode(admin.FreezeNodeRequest(node="paris", reason="storm")))
     lines = [line for line in capsys.readouterr().out.splitlines() if "frozen" in line]
     assert len(lines) == 2
     assert "node frozen" in lines[0]
     assert "node=berlin" in lines[0]
-    assert "reason=flood" in lines[0]
+    assert "reason='flood no'" in lines[0]
     assert "node unfrozen" in lines[1]
 
 

@@ -213,9 +213,9 @@ class AdminService:
     # --- Nodes -------------------------------------------------------------------------------
 
     async def _set_frozen(
-        self, request_id: str, node: str, frozen: bool, call: Call
+        self, request_id: str, node: str, frozen: bool, call: Call, reason: str = ""
     ) -> tuple[int, int]:
-        """(revision, name row of the node)."""
+        """(revision, name row of the node). The log says who did it, and why."""
         check = Checker(0)
         encoded = check.identifier("request_id", request_id, "request_id_bytes_max")
         name = check.identifier("node", node, "node_bytes_max", required=True)
@@ -238,7 +238,15 @@ class AdminService:
                     Case(message=f"no such node: {node!r}", metadata={"node": node}),
                 )
             )
-        return int(outcome["revision"]), reads.find_name(self._view.state, commands.NODE, node)
+        revision = int(outcome["revision"])
+        _log.warning(
+            "node frozen" if frozen else "node unfrozen",
+            node=node,
+            reason=" ".join(reason.split()) or None,  # one line
+            caller=call.caller.text.decode(errors="replace"),
+            revision=revision,
+        )
+        return revision, reads.find_name(self._view.state, commands.NODE, node)
 
     def _node(self, state: State, name: str, *, frozen: bool) -> network.Node:
         """The node as it is now; one without a document has just its name."""
@@ -254,13 +262,8 @@ class AdminService:
         check = Checker(0)
         check.text("reason", request.reason, "display_name_bytes_max")
         check.refuse()
-        revision, row = await self._set_frozen(request.request_id, request.node, True, call)
-        _log.warning(
-            "node frozen",
-            node=request.node,
-            reason=request.reason,
-            caller=call.caller.text.decode(),
-            revision=revision,
+        revision, row = await self._set_frozen(
+            request.request_id, request.node, True, call, request.reason
         )
         state = self._view.state
         return messages.FreezeNodeResponse(
@@ -274,12 +277,6 @@ class AdminService:
     ) -> messages.UnfreezeNodeResponse:
         """UnfreezeNode."""
         revision, _ = await self._set_frozen(request.request_id, request.node, False, call)
-        _log.warning(
-            "node unfrozen",
-            node=request.node,
-            caller=call.caller.text.decode(),
-            revision=revision,
-        )
         node = self._node(self._view.state, request.node, frozen=False)
         return messages.UnfreezeNodeResponse(node=node, revision=revision)
 

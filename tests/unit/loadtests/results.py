@@ -87,7 +87,9 @@ def result(
         capacity=(CAPACITY, CAPACITY),
         recording=told or recording(),
         samples=[
-            Sample(float(at), 2**29, {"reserve": 3.0 * at}, 4.0, 0.0, 1.0, 7.0, 50.0, True)
+            Sample(
+                float(at), 2**29, {"reserve": 3.0 * at}, 4.0, 0.0, 1.0, 7.0, 50.0, True, 0.5 * at
+            )
             for at in range(20)
         ],
         happened=Happened(marks=[(6.0, 8.0, "something happens")]),
