@@ -1,57 +1,34 @@
 """The server as it is, and beside its services one empty call: ``python -m benchmarks.serve``.
 
-``/benchmarks.Empty/Reply312`` answers any message with 312 bytes and does nothing else. It lives on
-the same gRPC server, in the same process and event loop, so that what a real call costs over it is
-what our own code costs. The server ends when its standard input does: with whoever started it.
+``/benchmarks.Empty/Reply`` gives as many bytes as a message's first two say and does nothing
+else. It lives on the same gRPC server, in the same process and event loop, and as many hands take it
+in as take creates in (`server.transport.hands`), so that what a real call costs over it is what our
+own code costs. The server ends when its standard input does: with whoever started it.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import signal
 import sys
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import grpc
 
-_PREFIX = "/benchmarks.Empty/"
-_METHOD = re.compile(r"/benchmarks\.Empty/Reply(\d+)")
+EMPTY: Final = "/benchmarks.Empty/Reply"
+_CREATE = "/holdfast.v1.ReservationService/CreateReservation"
+_ZEROS = bytes(1 << 16)
 
 
-def empty_method(reply_bytes: int) -> str:
-    """The path of the empty call whose reply has that many bytes."""
-    return f"/benchmarks.Empty/Reply{reply_bytes}"
+def empty_message(message_bytes: int, reply_bytes: int) -> bytes:
+    """A message of that size that asks for a reply of that size; at least 2 and at most 65,535."""
+    return reply_bytes.to_bytes(2, "little") + bytes(message_bytes - 2)
 
 
-class _EmptyCalls(grpc.GenericRpcHandler):
-    """Finds the empty call of any size by its path."""
-
-    def __init__(self) -> None:
-        self._handlers: dict[str, Any] = {}
-
-    def service(self, handler_call_details: Any) -> Any:
-        """The handler of an empty call; None for every other method."""
-        path = handler_call_details.method
-        if not path.startswith(_PREFIX):  # asked first of every call: real ones pass at once
-            return None
-        if path not in self._handlers:
-            found = _METHOD.fullmatch(path)
-            if found is None:
-                return None
-            self._handlers[path] = _handler(int(found[1]))
-        return self._handlers[path]
-
-
-def _handler(reply_bytes: int) -> Any:
-    reply = bytes(reply_bytes)
-
-    async def empty(raw: bytes, context: Any) -> bytes:
-        return reply
-
-    return grpc.unary_unary_rpc_method_handler(empty)
+async def _empty(raw: bytes, context: Any) -> bytes:
+    return _ZEROS[: raw[0] | raw[1] << 8]
 
 
 def _end_with_parent() -> None:
@@ -62,16 +39,20 @@ def _end_with_parent() -> None:
 def main(arguments: Sequence[str]) -> int:
     """Serve; `arguments` are those of ``holdfast serve``."""
     from server.__main__ import main as serve
+    from server.transport import server
+    from server.transport.hands import HANDS
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    make_server = grpc.aio.server
+    usual_hands = server.Hands
+    HANDS[EMPTY] = HANDS[_CREATE]
 
-    def make_server_with_empty_calls(*given: Any, **named: Any) -> grpc.aio.Server:
-        made = make_server(*given, **named)
-        made.add_generic_rpc_handlers((_EmptyCalls(),))
-        return made
+    def hands_for_empty_calls_too(
+        served: grpc.aio.Server, handlers: server.Handlers, *, calls_max: int
+    ) -> server.Hands:
+        empty = grpc.unary_unary_rpc_method_handler(_empty)
+        return usual_hands(served, {**handlers, EMPTY: empty}, calls_max=calls_max)
 
-    grpc.aio.server = make_server_with_empty_calls
+    server.Hands = hands_for_empty_calls_too  # type: ignore[misc,assignment]
     return serve(arguments, program="python -m benchmarks.serve")
 
 

@@ -17,7 +17,7 @@ from benchmarks.calls import CONNECTIONS, IN_FLIGHT, Call, Caller, closed_loop, 
 from benchmarks.catalogue import catalogue
 from benchmarks.measure import Say, Spread, no_collector, pin, two_cores
 from benchmarks.requests import CREATE, Requests
-from benchmarks.serve import empty_method
+from benchmarks.serve import EMPTY, empty_message
 from benchmarks.server_process import ServerProcess
 from benchmarks.shop_on_server import define, stock
 from holdfast import Client
@@ -60,7 +60,8 @@ async def _measure(server: ServerProcess, requests: Requests, say: Say) -> dict[
     reply = await create[0](sample)
     if not wire.CreateReservationResponse.FromString(reply).reservation.reservation_id:
         raise RuntimeError("no reservation was made")
-    empty = caller.method(empty_method(len(reply)))
+    empty = caller.method(EMPTY)
+    nothing = empty_message(len(sample), len(reply))
     say(
         f"{len(sample)} bytes in, {len(reply)} out; "
         f"{CONNECTIONS} connections, {IN_FLIGHT} calls in flight on each"
@@ -81,7 +82,9 @@ async def _measure(server: ServerProcess, requests: Requests, say: Say) -> dict[
         if round_ % 2:
             pair.reverse()
         taken = {
-            name: await rate_of(calls, iter(ready) if name == "create" else itertools.cycle(ready))
+            name: await rate_of(
+                calls, iter(ready) if name == "create" else itertools.repeat(nothing)
+            )
             for name, calls in pair
         }
         if round_ >= 0:  # the first round is to warm up
@@ -103,7 +106,7 @@ async def _measure(server: ServerProcess, requests: Requests, say: Say) -> dict[
 
     load = Spread.of([one.calls_per_second for one in creates]).median / 2
     measured["unary_p99_over_empty_ratio"] = await _paced(
-        create, empty, requests, rate=load, say=say
+        create, empty, requests, nothing, rate=load, say=say
     )
     await caller.close()
     if caller.turned_away:
@@ -123,7 +126,13 @@ def _tell(say: Say, name: str, rates: list[_Rate]) -> None:
 
 
 async def _paced(
-    create: list[Call], empty: list[Call], requests: Requests, *, rate: float, say: Say
+    create: list[Call],
+    empty: list[Call],
+    requests: Requests,
+    nothing: bytes,
+    *,
+    rate: float,
+    say: Say,
 ) -> float:
     """p99 of creates over that of empty calls, both sent at `rate`: the median of the rounds."""
     ratios, of_create, of_empty = [], [], []
@@ -134,8 +143,9 @@ async def _paced(
             pair.reverse()
         taken = {}
         for name, calls in pair:
+            messages = iter(ready) if name == "create" else itertools.repeat(nothing)
             with no_collector():
-                latencies = await open_loop(calls, iter(ready), rate=rate, seconds=PACED_ROUND_S)
+                latencies = await open_loop(calls, messages, rate=rate, seconds=PACED_ROUND_S)
             taken[name] = (p99(latencies) * 1e3, sorted(latencies)[len(latencies) // 2] * 1e3)
         of_create.append(taken["create"])
         of_empty.append(taken["empty"])

@@ -264,7 +264,7 @@ class Server:
         except CannotListen as fault:
             raise CannotStart(f"listen = {fault}") from fault
         self.port = built.port
-        servers = [built.server]
+        listeners = [built]
         if config.settle_listen:
             # Credentials serve one listener: each looks for changed files by itself.
             apart = replace(
@@ -277,11 +277,11 @@ class Server:
             except CannotListen as fault:
                 raise CannotStart(f"settle_listen = {fault}") from fault
             self.settle_port = settling.port
-            servers.append(settling.server)
+            listeners.append(settling)
         self._health.set(False)
-        for each in servers:
+        for each in listeners:
             await each.start()
-            self._grpc.append(each)
+            self._grpc.append(each.server)
         _log.info(
             "listening",
             port=self.port,

@@ -94,9 +94,10 @@ class Methods:
         self._log_requests = log_requests
         self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
-    def generic_handler(self) -> grpc.GenericRpcHandler:
-        """All of them, for `grpc.aio.Server.add_generic_rpc_handlers`."""
-        return grpc.method_handlers_generic_handler(self._service, self._handlers)
+    @property
+    def handlers(self) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
+        """By path, ``/package.Service/Method``."""
+        return {f"/{self._service}/{name}": each for name, each in self._handlers.items()}
 
     def unary(
         self, name: str, request: type[Q], handler: Handler[Q], *, large: bool = False

@@ -6,9 +6,9 @@ are answered SHARD_RECOVERING.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 from grpc_channelz.v1 import channelz
@@ -37,6 +37,7 @@ from server.transport.admission import CLASS_OF, Admission
 from server.transport.calls import Methods
 from server.transport.channel_nodes import ChannelNodes
 from server.transport.connection_limits import ConnectionLimits, channel_options
+from server.transport.hands import Hands
 from server.transport.health import SERVICE, Health
 from server.transport.ledger_view import LedgerView
 from server.transport.node_rows import NodeRows
@@ -89,13 +90,23 @@ class CannotListen(Exception):
     """The address is taken or is none of this machine."""
 
 
+Handlers: TypeAlias = Mapping[str, "grpc.RpcMethodHandler[Any, Any]"]
+"""What serves a method, by its path."""
+
+
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A server, not started, the port it is bound to, and what serves its methods."""
+    """A server, the port it is bound to, and what serves its methods."""
 
     server: grpc.aio.Server
     port: int
-    handlers: Sequence[grpc.GenericRpcHandler]
+    handlers: Handlers
+    hands: Hands
+
+    async def start(self) -> None:
+        """Take calls."""
+        await self.server.start()
+        self.hands.begin()
 
 
 def build(
@@ -110,51 +121,44 @@ def build(
     solvers: SolverPool,
 ) -> Built:
     """The server of every service. Raises CannotListen."""
-    handlers = _handlers(listener, gateway, hub, metrics, admission, operator, solvers)
+    services = _services(listener, gateway, hub, metrics, admission, operator, solvers)
     checks = Methods(SERVICE, gateway, metrics, admission, log_requests=False)
     health.register(checks)
-    handlers.append(checks.generic_handler())
-    server = _server(listener, handlers)
+    handlers = {path: each for one in (*services, checks) for path, each in one.handlers.items()}
+    server, hands = _server(listener, handlers)
     if listener.channelz:
         channelz.add_channelz_servicer(server)
     if listener.reflection:
         _add_reflection(server)
-    return Built(server, _bind(server, listener), handlers)
+    return Built(server, _bind(server, listener), handlers, hands)
 
 
-def build_settling(listener: Listener, handlers: Sequence[grpc.GenericRpcHandler]) -> Built:
-    """A second server in front of the same handlers, for confirmations and cancellations alone.
-
-    gRPC's core sheds by lot, and counts what waits of each server for itself: here a confirmation
-    never waits behind, or is shed for, anything else. Raises CannotListen.
-    """
-    only = [_Only(_SETTLING, handler) for handler in handlers]
-    server = _server(listener, only)
-    return Built(server, _bind(server, listener), only)
+def build_settling(listener: Listener, handlers: Handlers) -> Built:
+    """A second server in front of the same handlers, for confirmations and cancellations alone:
+    connections of their own, which nobody else's streams fill. Raises CannotListen."""
+    only = {path: handlers[path] for path in _SETTLING}
+    server, hands = _server(listener, only)
+    return Built(server, _bind(server, listener), only, hands)
 
 
-class _Only(grpc.GenericRpcHandler):
-    """Some of the methods behind another handler."""
+class _ByPath(grpc.GenericRpcHandler):
+    """Finds the handler of a method."""
 
-    def __init__(self, methods: frozenset[str], handler: grpc.GenericRpcHandler) -> None:
-        self._methods = methods
-        self._handler = handler
+    def __init__(self, handlers: Handlers) -> None:
+        self._handlers = handlers
 
     def service(self, handler_call_details: Any) -> Any:
-        """The handler of a method; None for those that are not served here."""
-        if handler_call_details.method not in self._methods:
-            return None
-        return self._handler.service(handler_call_details)
+        """The method's handler; None where there is no such method."""
+        return self._handlers.get(handler_call_details.method)
 
 
-def _server(listener: Listener, handlers: Sequence[grpc.GenericRpcHandler]) -> grpc.aio.Server:
+def _server(listener: Listener, handlers: Handlers) -> tuple[grpc.aio.Server, Hands]:
     server = grpc.aio.server(
         options=channel_options(listener.connection),
         maximum_concurrent_rpcs=listener.concurrent_calls_max,
     )
-    for handler in handlers:
-        server.add_generic_rpc_handlers((handler,))
-    return server
+    server.add_generic_rpc_handlers((_ByPath(handlers),))
+    return server, Hands(server, handlers, calls_max=listener.concurrent_calls_max)
 
 
 def _bind(server: grpc.aio.Server, listener: Listener) -> int:
@@ -170,7 +174,7 @@ def _bind(server: grpc.aio.Server, listener: Listener) -> int:
     return int(port)
 
 
-def _handlers(
+def _services(
     listener: Listener,
     gateway: Gateway,
     hub: WatchHub,
@@ -178,7 +182,7 @@ def _handlers(
     admission: Admission,
     operator: Operator,
     solvers: SolverPool,
-) -> list[grpc.GenericRpcHandler]:
+) -> Sequence[Methods]:
     view = LedgerView(gateway)
     channels = ChannelNodes(view)
     nodes = NodeRows(view)
@@ -236,8 +240,7 @@ def _handlers(
 
     admin = methods("AdminService")
     AdminService(view, network_service, operator).register(admin)
-    services = (reservations, availability, inventory, network, routing, queues, admin)
-    return [item.generic_handler() for item in services]
+    return (reservations, availability, inventory, network, routing, queues, admin)
 
 
 def _add_reflection(server: grpc.aio.Server) -> None:

@@ -11,6 +11,7 @@ import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -20,6 +21,7 @@ import holdfast
 from holdfast.retry import RetryPolicy
 from holdfast.v1 import reservation_service_pb2 as messages
 from loadtests.light import frames
+from server.transport.hands import HANDS
 from tests.wire.conftest import Wire, create
 
 pytestmark = pytest.mark.wire
@@ -29,11 +31,11 @@ CALLS = 120
 METHOD = "/holdfast.v1.ReservationService/CreateReservation"
 CONFIRM = "/holdfast.v1.ReservationService/ConfirmReservation"
 STATS = "holdfast.v1.ReservationService/CreateReservation"
-# The core holds one more: the call that Python has asked for already.
-ASKED_FOR = 1
+# The core holds some more: the calls that Python has asked for already.
+ASKED_FOR = HANDS[METHOD]
 
 
-async def started(tmp_path: Path, **settings: int) -> Wire:
+async def started(tmp_path: Path, **settings: Any) -> Wire:
     # The storms come over one connection.
     wire = Wire(tmp_path / "data", **{"connection_streams_max": 1_000, **settings})
     await wire.start()
@@ -87,7 +89,8 @@ async def test_calls_beyond_the_limit_end_in_the_core(tmp_path: Path):
         await wire.stop()
     assert shed_in_time, "gRPC's core no longer sheds: see the head of this file"
     assert shed >= CALLS - PENDING_MAX - ASKED_FOR
-    assert reached <= PENDING_MAX + ASKED_FOR
+    # As many as are asked for at once are let in, and not only the one of grpcio itself.
+    assert ASKED_FOR < reached <= PENDING_MAX + ASKED_FOR
     assert ends[grpc.StatusCode.OK] == reached > 0
     # What callers must know to send it again; `holdfast.retry` does.
     assert set(ends) == {grpc.StatusCode.OK, grpc.StatusCode.CANCELLED}
@@ -95,11 +98,13 @@ async def test_calls_beyond_the_limit_end_in_the_core(tmp_path: Path):
     assert not any(future.trailing_metadata() for future in lost)
 
 
-async def test_confirmations_have_a_way_in_of_their_own(tmp_path: Path):
-    wire = await started(tmp_path, pending_calls_max=PENDING_MAX, settle_listen="127.0.0.1:0")
+@pytest.mark.parametrize("listeners", [1, 2])
+async def test_confirmations_have_a_way_in_of_their_own(listeners: int, tmp_path: Path):
+    apart = {"settle_listen": "127.0.0.1:0"} if listeners == 2 else {}
+    wire = await started(tmp_path, pending_calls_max=PENDING_MAX, **apart)
     holds = [await wire.hold(("pear", "berlin", 1)) for _ in range(PENDING_MAX // 2)]
     storm = Storm(wire.server.port)
-    settling = Storm(wire.server.settle_port, CONFIRM)
+    settling = Storm(wire.server.settle_port or wire.server.port, CONFIRM)
     try:
         await asyncio.to_thread(storm.send(0).result)
         unknown = settling.send_message(messages.ConfirmReservationRequest(reservation_id="none"))
@@ -151,10 +156,10 @@ async def test_without_the_limit_all_of_them_reach_python(tmp_path: Path):
 
 
 async def test_our_client_brings_every_call_through(tmp_path: Path):
-    """Forty callers while the loop stands still: shed, sent again, each with one effect."""
+    """More callers than get in while the loop stands still: shed, sent again, one effect each."""
     wire = await started(tmp_path, pending_calls_max=PENDING_MAX)
     retry = RetryPolicy(attempts_max=20, budget_tokens_max=1_000)
-    callers = 40
+    callers = 40 + ASKED_FOR
     with (
         holdfast.Client(f"127.0.0.1:{wire.server.port}", timeout=60, retry=retry) as client,
         ThreadPoolExecutor(callers) as threads,
