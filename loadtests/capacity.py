@@ -62,7 +62,7 @@ async def _most(client: str, port: int, say: Callable[[str], None]) -> float:
         scenario = replace(scenario)
         with tempfile.TemporaryDirectory(prefix="holdfast-generator-") as directory:
             async with Crew(scenario, f"127.0.0.1:{port}", Path(directory)) as crew:
-                told = await crew.run(
+                told, _ = await crew.run(
                     [(_SECONDS, rate, rate)], start=time.monotonic() + 1, cut_at=[], grace_s=5
                 )
         served = told.outcomes()[SERVED] / (_SECONDS * rate)

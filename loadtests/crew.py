@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from loadtests.recording import Recording
 from loadtests.scenario import Scenario, to_parts
 
 _LINE_BYTES_MAX = 1 << 20
+# Before everybody else on its core.
+_WITNESS_NICE = -15
 
 
 class WorkerFailed(RuntimeError):
@@ -27,6 +30,9 @@ class Crew:
         self._target = target
         self._directory = directory
         self._workers: list[asyncio.subprocess.Process] = []
+        self._witness: asyncio.subprocess.Process | None = None
+        self.is_witness_first = False
+        """Whether there is a witness and the system lets it go first."""
         self.evidence_files: list[Path] = []
         self.core_seconds = 0.0
         """Processor time all generators used in the run."""
@@ -34,15 +40,14 @@ class Crew:
     async def __aenter__(self) -> Crew:
         count = self._scenario.callers.processes
         for _ in range(count):
-            self._workers.append(
-                await asyncio.create_subprocess_exec(
-                    *pinned([sys.executable, "-m", "loadtests.worker"], cores_of_callers()),
-                    stdin=asyncio.subprocess.PIPE,
-                    stdout=asyncio.subprocess.PIPE,
-                    cwd=ROOT,
-                    limit=_LINE_BYTES_MAX,
-                )
-            )
+            self._workers.append(await self._started())
+        if self._scenario.callers.witness_rate:
+            self._witness = await self._started()
+            try:
+                os.setpriority(os.PRIO_PROCESS, self._witness.pid, _WITNESS_NICE)
+                self.is_witness_first = True
+            except OSError:  # only root may
+                pass
         parts = to_parts(self._scenario)
         await self._order(
             [
@@ -51,12 +56,26 @@ class Crew:
                     "scenario": parts,
                     "target": self._target,
                     "part": part,
-                    "parts": count,
+                    # The witness' arrivals are a whole of their own.
+                    "parts": count if part < count else 1,
                 }
-                for part in range(count)
+                for part in range(len(self._everybody))
             ]
         )
         return self
+
+    async def _started(self) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            *pinned([sys.executable, "-m", "loadtests.worker"], cores_of_callers()),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            cwd=ROOT,
+            limit=_LINE_BYTES_MAX,
+        )
+
+    @property
+    def _everybody(self) -> list[asyncio.subprocess.Process]:
+        return self._workers if self._witness is None else [*self._workers, self._witness]
 
     async def warm_up(self, seconds: float) -> None:
         """Let each of them make every kind of call a few times."""
@@ -67,7 +86,7 @@ class Crew:
                     "seconds": seconds,
                     "evidence": str(self._evidence(f"warm-up-{part}")),
                 }
-                for part in range(len(self._workers))
+                for part in range(len(self._everybody))
             ]
         )
 
@@ -97,14 +116,18 @@ class Crew:
         start: float,
         cut_at: list[float],
         grace_s: float,
-    ) -> Recording:
-        """Let them all begin journeys from `start` on, a moment of the monotonic clock."""
-        files = [self._directory / f"recording-{part}.json" for part in range(len(self._workers))]
+    ) -> tuple[Recording, Recording | None]:
+        """Let them all begin journeys from `start` on, a moment of the monotonic clock. What all of
+        them found, and what the witness alone did."""
+        everybody = self._everybody
+        files = [self._directory / f"recording-{part}.json" for part in range(len(everybody))]
+        rate = self._scenario.callers.witness_rate
+        steady = [(seconds, rate, rate) for seconds, _, _ in stretches]
         answers = await self._order(
             [
                 {
                     "do": "run",
-                    "stretches": stretches,
+                    "stretches": stretches if part < len(self._workers) else steady,
                     "start": start,
                     "cut_at": cut_at,
                     "grace_s": grace_s,
@@ -115,10 +138,11 @@ class Crew:
             ]
         )
         self.core_seconds = sum(answer["core_seconds"] for answer in answers)
+        recordings = [Recording.from_json(json.loads(file.read_text())) for file in files]
         told = Recording()
-        for file in files:
-            told.add(Recording.from_json(json.loads(file.read_text())))
-        return told
+        for recording in recordings:
+            told.add(recording)
+        return told, None if self._witness is None else recordings[-1]
 
     def _evidence(self, name: str) -> Path:
         file = self._directory / f"evidence-{name}.json"
@@ -126,12 +150,13 @@ class Crew:
         return file
 
     async def _order(self, orders: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """One order to each, and all their answers. Raises WorkerFailed."""
-        for worker, order in zip(self._workers, orders, strict=True):
+        """One order to each of the first so many, and all their answers. Raises WorkerFailed."""
+        told = self._everybody[: len(orders)]
+        for worker, order in zip(told, orders, strict=True):
             assert worker.stdin is not None
             worker.stdin.write(json.dumps(order).encode() + b"\n")
             await worker.stdin.drain()
-        return list(await asyncio.gather(*(self._answer(worker) for worker in self._workers)))
+        return list(await asyncio.gather(*(self._answer(worker) for worker in told)))
 
     async def _answer(self, worker: asyncio.subprocess.Process) -> dict[str, Any]:
         assert worker.stdout is not None
@@ -142,7 +167,7 @@ class Crew:
         return answer
 
     async def __aexit__(self, *_: object) -> None:
-        for worker in self._workers:
+        for worker in self._everybody:
             if worker.returncode is None:
                 assert worker.stdin is not None
                 worker.stdin.close()

@@ -37,7 +37,11 @@ MEASURES: dict[str, Measure] = {
     ),
     "admitted_p99_ms": Measure(
         "99th percentile of holds that were served in phases of the role overload (in all, where "
-        "there is none), from the moment they were due, ms",
+        "there is none), from the moment they were due, ms; the witness' where there is one",
+        ",.1f",
+    ),
+    "generators_p99_ms": Measure(
+        "the same of all generators: with their own slowness where they are busy all the time, ms",
         ",.1f",
     ),
     "baseline_p99_ms": Measure("the same in phases of the role baseline, ms", ",.1f"),

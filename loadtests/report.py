@@ -189,13 +189,15 @@ def _latencies(result: Result) -> list[dict[str, Any]]:
     rows = []
     for at, phase in enumerate(result.scenario.phases):
         for step in sorted({step for number, step in result.recording.by_phase if number == at}):
-            latencies = latencies_of(result, at, step)
-            if latencies is None:
-                continue
-            values = [f"{latencies.ms(each):,.1f}" for each in (*_PERCENTILES, 100)]
-            rows.append(
-                {"phase": phase.name, "step": step, "cells": [f"{len(latencies):,}", *values]}
-            )
+            for who, latencies in latencies_of(result, at, step):
+                values = [f"{latencies.ms(each):,.1f}" for each in (*_PERCENTILES, 100)]
+                rows.append(
+                    {
+                        "phase": phase.name,
+                        "step": f"{step} ({who})" if who else step,
+                        "cells": [f"{len(latencies):,}", *values],
+                    }
+                )
     return rows
 
 

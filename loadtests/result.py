@@ -32,6 +32,8 @@ class Result:
     capacity: tuple[float, float] | None
     """Calls answered and journeys a second, where it was measured."""
     recording: Recording
+    witness: Recording | None
+    """What the witness alone found, where there was one; `recording` counts it too."""
     samples: list[Sample]
     happened: Happened
     verdict: Verdict
@@ -76,8 +78,10 @@ def measure(result: Result) -> None:
     _goodput(result, told)
     overload = result.phases_of("overload")
     baseline = result.phases_of("baseline")
-    told["admitted_p99_ms"] = recording.latencies(overload or None, _HELD).ms(99)
-    told["baseline_p99_ms"] = recording.latencies(baseline, _HELD).ms(99)
+    heard = result.witness or recording
+    told["admitted_p99_ms"] = heard.latencies(overload or None, _HELD).ms(99)
+    told["baseline_p99_ms"] = heard.latencies(baseline, _HELD).ms(99)
+    told["generators_p99_ms"] = recording.latencies(overload or None, _HELD).ms(99)
     if told["baseline_p99_ms"] and told["admitted_p99_ms"] and overload:
         told["p99_growth"] = told["admitted_p99_ms"] / told["baseline_p99_ms"]
     if overload:
@@ -201,9 +205,12 @@ def _recovery_s(result: Result, baseline_p99_ms: float | None) -> float | None:
     return float(watched)
 
 
-def latencies_of(result: Result, phase: int, step: str) -> Latencies | None:
-    """Those of one phase and step, if there were any."""
-    return result.recording.by_phase.get((phase, step))
+def latencies_of(result: Result, phase: int, step: str) -> list[tuple[str, Latencies]]:
+    """Those of one phase and step, if there were any, and whose they are."""
+    found = [("", result.recording.by_phase.get((phase, step)))]
+    if result.witness is not None:
+        found.append(("the witness", result.witness.by_phase.get((phase, step))))
+    return [(who, latencies) for who, latencies in found if latencies is not None]
 
 
 def _rounded(value: float) -> float | int:

@@ -102,7 +102,7 @@ async def _under_load(
         events.happened.marks.append((at_s, at_s, "every connection is cut"))
     try:
         grace_s = max(_GRACE_S_MIN, 2 * scenario.callers.timeout_s)
-        recording = await crew.run(
+        recording, witness = await crew.run(
             stretches,
             start=start,
             cut_at=cuts,
@@ -119,11 +119,16 @@ async def _under_load(
         f"the generators used {crew.core_seconds / scenario.seconds:.2f} cores; "
         f"{recording.not_made:,} journeys they could not begin in time"
     )
+    if witness is not None and not crew.is_witness_first:
+        events.happened.notes.append(
+            "the witness had to wait for its turn like the generators: only root may put it first"
+        )
     return Result(
         scenario=scenario,
         stretches=stretches,
         capacity=capacity,
         recording=recording,
+        witness=witness,
         samples=probe.samples,
         happened=events.happened,
         verdict=Verdict(),

@@ -68,6 +68,9 @@ class Callers:
     throttle_window_s: float = number(120.0, 0.1, 600)
     checkout_patience_s: float = number(0.0, 0.0, 600)
     """How long a confirm that was turned away is asked again, under the same request id."""
+    witness_rate: float = number(0.0, 0.0, 1_000)
+    """Journeys a second of one process more, which the processor serves before the others: what it
+    finds is the server's slowness, not that of busy generators. 0: none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -412,7 +415,11 @@ def quick(made: Scenario) -> Scenario:
     return replace(
         made,
         shop=replace(made.shop, units=small.units or made.shop.units, skus=min(made.shop.skus, 50)),
-        callers=replace(made.callers, processes=min(made.callers.processes, 2)),
+        callers=replace(
+            made.callers,
+            processes=min(made.callers.processes, 2),
+            witness_rate=min(made.callers.witness_rate, small.rate / 4),
+        ),
         load=replace(made.load, saturation_s=0.0),
         phases=tuple(phase(one) for one in made.phases),
         journeys=tuple(journey(one) for one in made.journeys),

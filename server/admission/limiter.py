@@ -114,8 +114,7 @@ class Limiter:
         self._demand = 1.0
         self._bad_windows = 0
         self._bad_s = float("-inf")
-        self.shortest_s = 0.0
-        """The shortest answer of the last window; 0 when there was none."""
+        self._shortest_before_s = 0.0
         self._shortest_s = float("inf")
         self.busy_share = 0.0
         """The part of the last window in which the loop was busy."""
@@ -129,6 +128,15 @@ class Limiter:
     def tolerated_ms(self) -> float:
         """How long an answer may take before the limit falls, in milliseconds."""
         return self._limit.tolerated_ms
+
+    @property
+    def shortest_s(self) -> float:
+        """The shortest answer of the last window; 0 where there was none, and where nobody was let
+        in since for so long that it says nothing: those who are dropped for it do not come in, so
+        they could not find out that a stall is over."""
+        if self._elapsed_s() - self._began_s > _WINDOW_S_MAX:
+            return 0.0
+        return self._shortest_before_s
 
     @property
     def is_overloaded(self) -> bool:
@@ -242,7 +250,7 @@ class Limiter:
         elif now_s - self._bad_s > _CALM_S:
             self._bad_windows = 0
         self._demand = (self._entered + self._refused) / max(1, self._entered)
-        self.shortest_s = self._shortest_s if self._answers else 0.0
+        self._shortest_before_s = self._shortest_s if self._answers else 0.0
         self._shortest_s = float("inf")
         self._began_s = now_s
         self._busy_began_s = busy_s

@@ -77,6 +77,7 @@ def result(
     *,
     verdict: Verdict | None = None,
     told: Recording | None = None,
+    witness: Recording | None = None,
     notes: list[str] | None = None,
     **changes: Any,
 ) -> Result:
@@ -86,6 +87,7 @@ def result(
         stretches=[(5, 50, 50), (5, 200, 200), (10, 50, 50)],
         capacity=(CAPACITY, CAPACITY),
         recording=told or recording(),
+        witness=witness,
         samples=[
             Sample(
                 float(at), 2**29, {"reserve": 3.0 * at}, 4.0, 0.0, 1.0, 7.0, 50.0, True, 0.5 * at

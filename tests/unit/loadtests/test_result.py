@@ -67,6 +67,17 @@ def test_an_oversold_position_seen_while_it_ran_counts_even_if_the_end_is_sound(
     assert missed(made) == {"oversold_units"}
 
 
+def test_where_there_is_a_witness_it_is_heard_and_not_the_generators() -> None:
+    slow, quick = recording(slow_s=0.5), recording()
+    assert missed(result(told=slow, witness=quick)) == set()
+    made = result(told=quick, witness=slow)
+    assert missed(made) == {"admitted_p99_ms"}
+    # What the generators found is told all the same.
+    generators_ms = made.measured["generators_p99_ms"]
+    assert generators_ms is not None
+    assert generators_ms < 100
+
+
 def test_an_expired_hold_is_no_failed_confirm() -> None:
     told = recording()
     told.phase_ended[1, "confirm", "declined"] += 10

@@ -166,6 +166,21 @@ def slow_windows(world: World, windows: int, took_s: float) -> None:
             world.answer(WorkClass.RESERVE, None)
 
 
+def test_a_stall_is_forgotten_although_everybody_is_dropped_for_it() -> None:
+    world = World()
+    assert world.limiter.enter(WorkClass.RESERVE, "a") is None
+    world.answer(WorkClass.RESERVE, 5.0)
+    world.now_s += 1.1
+    assert world.limiter.enter(WorkClass.RESERVE, "a") is None
+    assert world.limiter.shortest_s == 5.0
+    world.answer(WorkClass.RESERVE, None)
+    # Whoever waits for less than five seconds is dropped before the limiter hears of it.
+    world.now_s += 0.9
+    assert world.limiter.shortest_s == 5.0
+    world.now_s += 0.2
+    assert world.limiter.shortest_s == 0.0
+
+
 def test_slow_answers_lower_the_limit_and_fast_ones_raise_it() -> None:
     world = World(1_000, limit_min=8)
     slow_windows(world, 40, took_s=1.0)
