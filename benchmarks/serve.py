@@ -1,8 +1,8 @@
 """The server as it is, and beside its services one empty call: ``python -m benchmarks.serve``.
 
-``/benchmarks.Empty/Reply`` gives as many bytes as a message's first two say and does nothing
-else. It lives on the same gRPC server, in the same process and event loop, and as many hands take it
-in as take creates in (`server.transport.hands`), so that what a real call costs over it is what our
+``/benchmarks.Empty/Reply`` gives as many bytes as a message's first two say and does nothing else.
+It lives on the same gRPC server, in the same process and event loop, and as many hands take it in
+as take creates in (`server.transport.hands`), so that what a real call costs over it is what our
 own code costs. The server ends when its standard input does: with whoever started it.
 """
 

@@ -233,11 +233,12 @@ class Config:
         "calls under way at once; beyond it gRPC answers RESOURCE_EXHAUSTED",
     )
     pending_calls_max: int = _setting(
-        192,
+        96,
         _Kind(
             _zero_or(16, 100_000), "0 (no limit), or a whole number of calls, 16 to 100000", (int,)
         ),
-        "calls that may wait to be looked at; gRPC ends some from 3/4 of it on, and all beyond",
+        "calls of a method that may wait to be looked at; gRPC ends some from 3/4 of it on, and all "
+        "beyond",
     )
     connection_streams_max: int = _setting(
         256,

@@ -20,6 +20,7 @@ import gc
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -86,6 +87,11 @@ _LISTENERS_END_S_MAX = 5.0
 # How long a shard that failed a check of its ledger goes on refusing calls before the process ends:
 # callers, health and two scrapes of the metrics learn why it is gone.
 _VIOLATION_SHOWN_S = 12.0
+# How long a thread that waits for the interpreter lets another go on: ten times less than Python's
+# own. The journal's thread needs it after every sync, while the event loop is busy. With calls at
+# half of what the server can answer, their p99 was 49.0, 47.8 and 33.5 ms, and 36.6, 35.1 and 29.3
+# with this, in turn on the same core; what a call costs of the core did not change.
+_SWITCH_S = 0.0005
 
 
 class CannotStart(Exception):
@@ -630,6 +636,7 @@ async def _serve(config: Config, on_serving: Callable[[Server], None] | None) ->
 def serve(config: Config, *, on_serving: Callable[[Server], None] | None = None) -> int:
     """Serve until told to stop; the exit status. `on_serving` is called once it serves."""
     logs.configure(form=config.log_format, level=config.log_level)
+    sys.setswitchinterval(_SWITCH_S)
     with asyncio.Runner(loop_factory=loop_factory() if config.uvloop else None) as runner:
         return runner.run(_serve(config, on_serving))
 
