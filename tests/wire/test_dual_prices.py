@@ -157,11 +157,13 @@ async def test_scarce_stock_is_kept_for_those_to_whom_it_is_worth_most(priced: W
         assert priced.server.solvers.counts.jobs == 0
         assert not pittsburgh.report.HasField("opportunity")
         return
-    assert 10 < newark_costs_more(priced) <= 310
+    # Twenty rounds do not bring a price to its 310 at once.
+    assert 10 < newark_costs_more(priced) < 300
     # One at the first promise, without anything to go by, and one fifty promises later.
     assert solves(priced) == {"SOLVED": 2, "positions": 1}
     report = pittsburgh.report.opportunity
     assert (report.changes_plan, report.dearer_minor_units) == (True, 10)
+    assert counted(priced) == {"true": 1, "false": ORDERS + 1, "dearer_by": 10}
     if mode == "shadow":
         assert source(pittsburgh) == "newark"
         assert (report.mode, list(report.other_nodes)) == (SHADOW, ["chicago"])
@@ -175,10 +177,8 @@ async def test_scarce_stock_is_kept_for_those_to_whom_it_is_worth_most(priced: W
         }
         assert costs["newark"] > 10
         assert costs["chicago"] == 0
-    assert counted(priced) == {"true": 1, "false": ORDERS + 1, "dearer_by": 10}
-    # To Philadelphia Newark is worth more than that, as long as the price is below its 310.
-    if newark_costs_more(priced) < 300:
-        assert source(await promise(priced, PHILADELPHIA)) == "newark"
+    # To Philadelphia Newark is worth more than that.
+    assert source(await promise(priced, PHILADELPHIA)) == "newark"
 
 
 @pytest.mark.parametrize("priced", ["on"], indirect=True)
