@@ -1,7 +1,7 @@
 """One solve of dual prices, as a solver's process is told it: kept decisions as they are.
 
 The process reads the decisions by itself: here they are only put one after another, so that a job
-takes the server a millisecond, whatever orders are in it.
+takes the event loop two or three milliseconds, whatever orders are in it.
 """
 
 from __future__ import annotations
