@@ -82,6 +82,9 @@ class PacedOpportunity:
         """As `OpportunityPrices.took`."""
         if self._read_from != (state, documents_version):
             return
+        _, put_at = state.documents.get((ROUTING_DECISION, name), (b"", self._newest + 1))
+        if put_at <= self._newest:
+            return  # it was on its way when the state was read, and was read with it
         stock = assembly.problem.arrays.stock
         for one in plan.shipments:
             for line, units in one.units.items():

@@ -38,7 +38,8 @@ class Shop:
         self.prices.refresh(state, 0, BEGIN_MS)
         self.now_ms = BEGIN_MS
 
-    def order(self) -> None:
+    def order(self, *others: PacedOpportunity) -> None:
+        """One more; `others` read the ledger before they are told of it."""
         self.now_ms += 100
         node, item = np.arange(3), self.random.permutation(2)[: int(self.random.integers(1, 3))]
         there = self.stock[np.ix_(node, item)]
@@ -52,6 +53,9 @@ class Shop:
             for line, units in sent.units.items():
                 self.stock[node[sent.node], item[line]] -= units
         self.prices.took(self.book.state, 0, assembly, plan, name)
+        for one in others:
+            one.refresh(self.book.state, 0, self.now_ms)
+            one.took(self.book.state, 0, assembly, plan, name)
 
     def cost_by(self, prices: PacedOpportunity) -> list[list[int]]:
         everything = WaveOrder(problem(self.stock), np.arange(3), np.arange(2), 0)
@@ -84,6 +88,16 @@ def test_a_process_that_follows_reads_only_what_is_new() -> None:
     follower.refresh(shop.book.state, 61, shop.now_ms)
     assert follower._prices is not table
     assert shop.cost_by(follower) == shop.cost_by(shop.prices)
+
+
+def test_a_promise_that_was_on_its_way_when_the_ledger_was_read_counts_once() -> None:
+    shop = Shop()
+    shop.order()
+    late = PacedOpportunity(SETTINGS)
+    for _ in range(20):
+        shop.order(late)
+    assert np.any(shop.cost_by(shop.prices))
+    assert shop.cost_by(late) == shop.cost_by(shop.prices)
 
 
 def test_what_was_taken_before_the_period_moves_no_price() -> None:
