@@ -23,10 +23,12 @@ from holdfast.v1 import network_service_pb2 as network
 from holdfast.v1 import routing_service_pb2 as routing
 from server.admission.brownout import Mode
 from server.routing.prices.duals import DualOpportunity
+from tests.redis_server import running
 from tests.unit.server.application import pricer_with_faults as faults
 from tests.wire import routing_network as small
 from tests.wire.conftest import Wire
 from tests.wire.test_opportunity_prices import ON, PITTSBURGH, SHADOW, counted, source
+from tests.wire.test_standby import keeps_up, serves
 
 pytestmark = [pytest.mark.wire, pytest.mark.timeout(300)]
 
@@ -204,6 +206,37 @@ async def test_prices_are_the_same_after_a_restart(priced: Wire):
     after = await planned(priced)
     assert after.plans[0].shipments[0].node == "newark"
     assert after.plans[0].cost_terms.opportunity_minor_units == 0
+
+
+async def test_a_standby_has_the_same_prices_before_and_after_it_takes_over(tmp_path: Path):
+    with running() as redis:
+        journal = redis.url("lease_ms=600000")
+        primary = Wire(tmp_path / "first", **settings("on", journal=journal))
+        await primary.start()
+        await shop(primary)
+        await sell(primary)
+        told = await planned(primary)
+        price = newark_costs_more(primary)
+        standby = Wire(
+            tmp_path / "second",
+            **settings("on", journal=journal, standby=True, standby_reads=True),
+        )
+        standby.clock.advance(primary.clock.now_ms() - standby.clock.now_ms())
+        await standby.start()
+        await keeps_up(standby, primary)
+        await planned(standby)
+        await settled(standby)
+        assert newark_costs_more(standby) == price
+        assert (await planned(standby)).plans == told.plans
+        await primary.stop()
+        await serves(standby)
+        await planned(standby)
+        await settled(standby)
+        assert newark_costs_more(standby) == price
+        assert (await planned(standby)).plans == told.plans
+        # Two solves when it was first asked, and two when it had read everything anew.
+        assert solves(standby) == {"SOLVED": 4, "positions": 1}
+        await standby.stop()
 
 
 @pytest.mark.parametrize("fault", [faults.CRASH, faults.HANG])
