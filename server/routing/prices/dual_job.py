@@ -41,22 +41,32 @@ class DualJob:
     rounds: int = ROUNDS
 
     @staticmethod
-    def of(state: State, names: Sequence[str], **told: Any) -> DualJob:
-        """Of the decisions of these names that the ledger still has, with what they need."""
+    def of(
+        state: State, promises: Sequence[tuple[str, int]], *, since_ms: int, **told: Any
+    ) -> DualJob:
+        """Of those promises (name, time), the oldest first, whose decisions the ledger still has,
+        with what they need. Where the oldest are gone, the others have come since then."""
         decisions: list[bytes] = []
         tariffs: dict[str, bytes] = {}
         directories: dict[str, bytes] = {"": b""}
-        for name in names:
+        for name, time_ms in promises:
             kept = state.documents.get((ROUTING_DECISION, name))
             problem = problem_of(kept[0]) if kept is not None else b""
             if kept is None or not problem:
+                since_ms = since_ms if decisions else time_ms
                 continue
             tariff, directory = parts_of(problem)
             if _has(state, ROUTING_TARIFF, tariff, tariffs) and _has(
                 state, ROUTING_DIRECTORY, directory, directories
             ):
                 decisions.append(kept[0])
-        return DualJob(decisions=decisions, tariffs=tariffs, directories=directories, **told)
+        return DualJob(
+            decisions=decisions,
+            tariffs=tariffs,
+            directories=directories,
+            since_ms=since_ms,
+            **told,
+        )
 
     def numbers(self) -> dict[str, Any]:
         """For a frame."""

@@ -75,7 +75,7 @@ class PromiseLine:
             self.points.append(Point(self.count, time_ms, self._last[before][1]))
         self._in_period += 1
 
-    def sample(self, point: Point) -> list[str]:
-        """Names of the last promises until a point, the oldest first."""
+    def sample(self, point: Point) -> list[tuple[str, int]]:
+        """Names and times of the last promises until a point, the oldest first."""
         end = len(self._last) - (self.count - point.number)
-        return [name for name, _ in islice(self._last, max(0, end - self._sample), end)]
+        return list(islice(self._last, max(0, end - self._sample), end))

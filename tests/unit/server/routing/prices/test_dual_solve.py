@@ -29,7 +29,7 @@ class Book:
 
     def __init__(self) -> None:
         self.kept = DecisionBook(NODES, SKUS)
-        self.names: list[str] = []
+        self.promises: list[tuple[str, int]] = []
 
     def promise(
         self, stock: list[int], now_ms: int, *, item: int = 0, channel: str = "", **values: Any
@@ -38,10 +38,11 @@ class Book:
         asked = problem(there, **({"shipment_cost": [0, FAR]} | values))
         order = WaveOrder(asked, np.arange(2), np.array([item]), 0)
         plan = Solver().solve(asked).plans[0]
-        self.names.append(self.kept.promise(order, plan, now_ms, channel=channel))
+        name = self.kept.promise(order, plan, now_ms, channel=channel)
+        self.promises.append((name, now_ms))
 
     def job(self, **changes: Any) -> DualJob:
-        told = {
+        told: dict[str, Any] = {
             "since_ms": 0,
             "now_ms": 500,
             "begin_ms": 0,
@@ -50,7 +51,7 @@ class Book:
             "before": NO_PRICES,
             "rounds": 60,
         }
-        return DualJob.of(self.kept.state, self.names, **(told | changes))
+        return DualJob.of(self.kept.state, self.promises, **(told | changes))
 
     def left(self, begin_ms: int = 0) -> list[list[int]]:
         """Units at each node of each SKU that came up, as the job takes them to be."""
@@ -101,7 +102,7 @@ def test_where_there_is_plenty_or_nothing_is_to_come_there_is_no_price() -> None
     scarce = half_seen()
     assert len(solved(scarce.job(now_ms=1000))) == 0
     assert len(solved(scarce.job(since_ms=500))) == 0
-    scarce.names.clear()
+    scarce.promises.clear()
     assert len(solved(scarce.job())) == 0
 
 
@@ -149,9 +150,11 @@ def test_an_order_of_another_number_of_services_ends_the_sample() -> None:
 def test_decisions_that_are_gone_or_were_refused_are_no_sample() -> None:
     book = half_seen()
     documents = book.kept.state.documents
-    for name in book.names[:5]:
+    for name, _ in [*book.promises[:5], book.promises[7]]:
         del documents[ROUTING_DECISION, name]
-    assert len(book.job().decisions) == 15
+    job = book.job()
+    # The fifth, of 100 ms, is the last that is missing before all others.
+    assert (len(job.decisions), job.since_ms) == (14, 100)
     for key in [key for key in documents if key[0] != ROUTING_DECISION]:
         del documents[key]
     assert len(book.job().decisions) == 0
