@@ -310,6 +310,12 @@ class Config:
         _choice("off", "shadow", "on"),
         "opportunity prices, which keep scarce stock for those who have no other node",
     )
+    routing_prices_from: str = _setting(
+        "pace",
+        _choice("pace", "duals"),
+        "where opportunity prices are from: how fast each position sells, or dual prices solved "
+        "anew every 50 promises by the processes that solve waves",
+    )
     routing_price_scale: int = _setting(
         500,
         _whole(1, 10_000_000, "minor units"),
@@ -323,7 +329,8 @@ class Config:
     solvers: int = _setting(
         1,
         _whole(0, 256, "processes"),
-        "processes that solve waves (PlanOrders); 0: waves are routed one order after another",
+        "processes that solve waves (PlanOrders) and dual prices; 0: waves are routed one order "
+        "after another",
     )
     solver_start: str = _setting(
         "first_wave",
@@ -528,6 +535,12 @@ def _contradictions(config: Config) -> list[str]:
         problems.append(
             f"admission_calls_min = {config.admission_calls_min}: must not be above "
             f"admission_calls_max, {config.admission_calls_max}"
+        )
+    needs_solvers = config.routing_prices != "off" and config.routing_prices_from == "duals"
+    if needs_solvers and not config.solvers:
+        problems.append(
+            "routing_prices_from = 'duals' with solvers = 0: nobody would solve these prices; "
+            "allowed: solvers of 1 or more, routing_prices_from = 'pace', or routing_prices = 'off'"
         )
     for name in ("listen", "settle_listen"):
         address: str = getattr(config, name)

@@ -43,6 +43,7 @@ from server.application.hold_origins import HoldOrigins, Noting
 from server.application.launcher import Launcher
 from server.application.ledger import Ledger
 from server.application.piece_queue import QueueLimits
+from server.application.price_solves import PriceSolves
 from server.application.recovery import RecoveryReport, recover
 from server.application.sequencer import Sequencer, Status
 from server.application.snapshots import SnapshotFailed, SnapshotReport, Snapshots
@@ -55,7 +56,11 @@ from server.journal.opening import open_journal
 from server.journal.port import Journal
 from server.ledger_metrics import LedgerMetrics
 from server.metrics import Metrics, MetricsServer, build_info
-from server.routing.prices import PriceSettings
+from server.routing.prices.duals import DualOpportunity
+from server.routing.prices.made import prices_of
+from server.routing.prices.metrics import PriceMetrics
+from server.routing.prices.source import OpportunityPrices, PriceSettings
+from server.routing.prices.source import Source as PriceSource
 from server.standing_by import StandingBy
 from server.transport.admission import Admission
 from server.transport.connection_limits import ConnectionLimits
@@ -142,6 +147,7 @@ class Server:
                 memory_bytes_max=config.solver_memory_bytes_max,
             )
         )
+        self.prices, self.price_solves = self._make_prices()
         self._snapshots: Snapshots | None = None
         self._standing_by: StandingBy | None = None
         self._waiting: asyncio.Task[None] | None = None
@@ -250,11 +256,7 @@ class Server:
             channelz=config.channelz,
             log_requests=config.log_requests,
             routing_decisions_max=config.routing_decisions_max,
-            prices=PriceSettings(
-                PriceMode(config.routing_prices.upper()),
-                config.routing_price_scale,
-                config.routing_price_horizon_s * 1000,
-            ),
+            prices=self.prices,
         )
         try:
             built = build(
@@ -309,6 +311,25 @@ class Server:
             ).credentials()
         except CertificateRefused as fault:
             raise CannotStart(str(fault)) from fault
+
+    def _make_prices(self) -> tuple[OpportunityPrices, PriceSolves | None]:
+        """Opportunity prices, and who has them solved where they are dual prices."""
+        config = self.config
+        settings = PriceSettings(
+            PriceMode(config.routing_prices.upper()),
+            config.routing_price_scale,
+            config.routing_price_horizon_s * 1000,
+            PriceSource(config.routing_prices_from.upper()),
+        )
+        metrics = PriceMetrics(settings)
+        self.metrics.add_gauges(metrics.collect)
+        prices = prices_of(settings)
+        if not isinstance(prices, DualOpportunity):
+            return prices, None
+        brownout = self.admission.brownout
+        return prices, PriceSolves(
+            self.solvers, prices, metrics, is_browned_out=lambda: brownout.greedy_routing
+        )
 
     def _make_admission(self) -> Admission:
         """Raises CannotStart where a file of quotas or scopes is not as it should be."""
@@ -539,6 +560,8 @@ class Server:
             _, left = await asyncio.wait(ending, timeout=self._grace_s + _LISTENERS_END_S_MAX)
             if left:
                 _log.error("listeners did not end", left=len(left), of=len(ending))
+        if self.price_solves is not None:
+            await self.price_solves.close()
         await self.solvers.close()  # no call is under way any more
         await self._close_ledger()
         await self._launcher.close()

@@ -398,6 +398,39 @@ ROWS: list[tuple[str, list[Panel]]] = [
                 help="What keeping stock for later orders costs now",
             ),
             Panel(
+                "Dual prices solved a second, by what became of them",
+                [
+                    (
+                        _rate("holdfast_routing_price_solve_seconds_count", "outcome"),
+                        "{{outcome}}",
+                    ),
+                    (
+                        _rate("holdfast_routing_price_solves_left_out_total", "reason"),
+                        "left out: {{reason}}",
+                    ),
+                ],
+                help="Whatever is not SOLVED leaves the prices there are",
+            ),
+            Panel(
+                "Dual prices: seconds a solve, p99, and positions with a price",
+                [
+                    (
+                        _quantile("holdfast_routing_price_solve_seconds", "0.99"),
+                        "seconds",
+                    ),
+                    (f"sum(holdfast_routing_price_positions{_I})", "positions"),
+                ],
+            ),
+            Panel(
+                "Where prices are from, and what they do",
+                [
+                    (
+                        f"sum by (mode, source) (holdfast_routing_prices{_I})",
+                        "{{source}} {{mode}}",
+                    )
+                ],
+            ),
+            Panel(
                 "Decisions kept, and findings in the network",
                 [
                     (f"sum(holdfast_routing_decisions_kept{_I})", "decisions"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import io
 import struct
+import zipfile
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -50,6 +51,8 @@ class Kind(enum.IntEnum):
     JOB = 2
     PROGRESS = 3
     ANSWER = 4
+    PRICES = 5
+    """Dual prices to be solved (`server.routing.prices.dual_job`), answered with ANSWER."""
 
 
 def frame(kind: Kind, numbers: Numbers) -> memoryview:
@@ -68,8 +71,11 @@ def frame(kind: Kind, numbers: Numbers) -> memoryview:
 
 def numbers_of(body: bytes) -> dict[str, Any]:
     """What a frame holds. Raises ValueError, KeyError, OSError or EOFError where it is broken."""
-    with np.load(io.BytesIO(body), allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+    try:
+        with np.load(io.BytesIO(body), allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except zipfile.BadZipFile as fault:
+        raise ValueError(f"a frame of {len(body)} bytes is no archive: {fault}") from fault
 
 
 def job_frame(

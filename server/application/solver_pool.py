@@ -7,6 +7,9 @@ becomes of the solver, there is an answer when the budget ends:
 - it ends or hangs: the best answer it has told, else the orders routed one after another by the
   kernels in this process, a few at a time. It is replaced by a new one.
 
+Dual prices are solved beside waves (`price`): by a solver that no wave wants, one job after
+another. Without prices nothing is worse than it was, so nobody makes up for a solver that fails.
+
 A hung solver is known by its deadline alone: nothing that it does can be trusted to say so. Part of
 the budget is kept back for what this process does without it.
 
@@ -14,7 +17,8 @@ Solvers are started by a small process (`solver_starter`) and speak over a Unix 
 this user can reach; the first wave starts them, unless they are to be there from the start. A
 solver is replaced after some jobs, for what its libraries may have lost.
 
-Callers: `server.lifecycle` (start and end), services that route waves. One event loop.
+Callers: `server.lifecycle` (start and end), services that route waves, `price_solves`. One event
+loop.
 """
 
 from __future__ import annotations
@@ -26,10 +30,10 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from engine.routing.waves.answer import WaveAnswer
 from engine.routing.waves.in_turn import route_in_slices
@@ -40,10 +44,13 @@ from server.application.solver_messages import (
     HEAD,
     Kind,
     answer_of,
+    frame,
     job_frame,
     numbers_of,
     stage_of,
 )
+
+Prices = TypeVar("Prices")
 
 _STARTER: Final = Path(__file__).with_name("solver_starter.py")
 _COMMAND: Final = (sys.executable, "-m", "server.application.solver_process")
@@ -62,6 +69,25 @@ _BROKEN: Final = (OSError, EOFError, ValueError, KeyError)
 
 class PoolFullError(Exception):
     """As many jobs wait as may."""
+
+
+class NotPriced(enum.StrEnum):
+    """Why dual prices were not solved."""
+
+    CRASHED = "CRASHED"
+    """The solver ended, or said what are no prices."""
+    HUNG = "HUNG"
+    """It was ended at the deadline."""
+    UNSERVED = "UNSERVED"
+    """None was free until then, or there are none."""
+
+
+class NotPricedError(Exception):
+    """Dual prices were not solved."""
+
+    def __init__(self, why: NotPriced) -> None:
+        super().__init__(why.value)
+        self.why = why
 
 
 class Source(enum.StrEnum):
@@ -156,6 +182,7 @@ class SolverPool:
         self._server: asyncio.Server | None = None
         self._asking = asyncio.Lock()
         self._idle: asyncio.Queue[_Solver] = asyncio.Queue()
+        self._freed = asyncio.Event()
         self._starting: dict[int, float] = {}
         self._solvers: set[_Solver] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -267,6 +294,63 @@ class SolverPool:
             )
         finally:
             self._under_way -= 1
+
+    async def price(
+        self,
+        job: Mapping[str, Any],
+        read: Callable[[Mapping[str, Any]], Prices],
+        *,
+        budget_s: float,
+    ) -> Prices:
+        """Dual prices within `budget_s`, by a solver that no wave wants. `job`: its numbers. `read`
+        makes prices of the answer's numbers, or raises ValueError or KeyError for what are none.
+
+        Raises NotPricedError.
+        """
+        if self._starter is None:
+            raise NotPricedError(NotPriced.UNSERVED)
+        deadline = asyncio.get_running_loop().time() + budget_s
+        # Made in a thread: the decisions of hundreds of orders are a megabyte.
+        data = await asyncio.to_thread(frame, Kind.PRICES, job)
+        solver = await self._spare_solver(deadline)
+        if solver is None:
+            raise NotPricedError(NotPriced.UNSERVED)
+        try:
+            async with asyncio.timeout_at(deadline):
+                await _send(solver, data)
+                _, body = await _receive(solver.reader)
+            prices = read(numbers_of(body))
+        except TimeoutError:
+            self.counts.hung += 1
+            self._replace(solver)
+            raise NotPricedError(NotPriced.HUNG) from None
+        except _BROKEN as fault:
+            self.counts.crashed += 1
+            self._replace(solver)
+            raise NotPricedError(NotPriced.CRASHED) from fault
+        except asyncio.CancelledError:
+            self._replace(solver)
+            raise
+        self._free(solver)
+        return prices
+
+    async def _spare_solver(self, deadline: float) -> _Solver | None:
+        """A solver that lives and that no wave waits for, or None when the deadline comes first."""
+        self._restart_overdue()
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._start_all()
+                while True:
+                    while self._idle.qsize() <= self._waiting:
+                        self._freed.clear()
+                        await self._freed.wait()
+                    solver = self._idle.get_nowait()
+                    if not solver.reader.at_eof():
+                        return solver
+                    self.counts.crashed += 1
+                    self._replace(solver)
+        except OSError:  # too late, or the process that starts solvers has ended
+            return None
 
     async def _by_solver(
         self,
@@ -387,7 +471,7 @@ class SolverPool:
             return
         solver = _Solver(pid, reader, writer)
         self._solvers.add(solver)
-        self._idle.put_nowait(solver)
+        self._free(solver)
 
     def _restart_overdue(self) -> None:
         """Give up solvers that never got ready."""
@@ -404,7 +488,12 @@ class SolverPool:
             self.counts.recycled += 1
             self._replace(solver)
         else:
-            self._idle.put_nowait(solver)
+            self._free(solver)
+
+    def _free(self, solver: _Solver) -> None:
+        """It has nothing to do: a wave may have it, or where none waits a job of prices."""
+        self._idle.put_nowait(solver)
+        self._freed.set()
 
     def _replace(self, solver: _Solver) -> None:
         solver.writer.close()
@@ -430,10 +519,14 @@ async def _receive(reader: asyncio.StreamReader) -> tuple[Kind, bytes]:
     return Kind(kind), await reader.readexactly(size)
 
 
-async def _ask(solver: _Solver, data: memoryview, wave: Wave, note: Callable[[Told], None]) -> Told:
+async def _send(solver: _Solver, data: memoryview) -> None:
     for begin in range(0, len(data), _SENT_AT_ONCE):
         solver.writer.write(data[begin : begin + _SENT_AT_ONCE])
         await solver.writer.drain()
+
+
+async def _ask(solver: _Solver, data: memoryview, wave: Wave, note: Callable[[Told], None]) -> Told:
+    await _send(solver, data)
     while True:
         kind, body = await _receive(solver.reader)
         numbers = numbers_of(body)

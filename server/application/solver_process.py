@@ -1,4 +1,5 @@
-"""Solves waves in a process of its own: ``python -m server.application.solver_process``.
+"""Solves waves, and dual prices, in a process of its own: ``python -m
+server.application.solver_process``.
 
 Takes a SOCKET and a number of BYTES. Connects to the pool's socket, says READY when its kernels
 and libraries are there, and then answers one job after another, telling better answers as it finds
@@ -26,6 +27,8 @@ from server.application.solver_messages import (
     numbers_of,
     wave_of_job,
 )
+from server.routing.prices.dual_job import DualJob
+from server.routing.prices.dual_solve import solved as dual_prices
 
 _TELL_EVERY_S = 0.2
 _NICENESS = 5
@@ -73,6 +76,11 @@ def solve(channel: socket.socket, numbers: dict[str, Any]) -> None:
     )
 
 
+def price(channel: socket.socket, numbers: dict[str, Any]) -> None:
+    """Dual prices of one job."""
+    channel.sendall(frame(Kind.ANSWER, dual_prices(DualJob.from_numbers(numbers)).numbers()))
+
+
 def main(arguments: list[str]) -> int:
     """The program."""
     path, bytes_most = arguments[0], int(arguments[1])
@@ -83,8 +91,9 @@ def main(arguments: list[str]) -> int:
         resource.setrlimit(resource.RLIMIT_AS, (bytes_most, bytes_most))
         channel.sendall(frame(Kind.READY, {"pid": os.getpid()}))
         while head := _receive(channel, HEAD.size):
-            _, size = HEAD.unpack(head)
-            solve(channel, numbers_of(_receive(channel, size)))
+            kind, size = HEAD.unpack(head)
+            work = price if kind == Kind.PRICES else solve
+            work(channel, numbers_of(_receive(channel, size)))
     return 0
 
 

@@ -231,6 +231,26 @@ def parts_of(packed: bytes) -> tuple[str, str]:
     return _text_of(zlib.decompress(packed))[0], ""
 
 
+def problem_of(body: bytes) -> bytes:
+    """Only the kept problem of a decision; empty where it was refused."""
+    size = _unpacked(body)[-1]
+    return body[len(body) - size :] if size else b""
+
+
+def unpack_stock(packed: bytes, directory: bytes) -> tuple[list[str], Integers]:
+    """Only a kept problem's nodes, and (N, L) the units of its lines there; in a tenth of the time
+    that `unpack_problem` takes. `directory`: as there."""
+    if not packed.startswith(_COMPACT):
+        return _compressed_stock(packed)
+    nodes, lines, _, text_bytes, *_ = _SHAPE.unpack_from(packed, len(_COMPACT))
+    columns = _Columns(packed, len(_COMPACT) + _SHAPE.size + text_bytes)
+    numbers = columns.table(nodes, 1)[:, 0].tolist()
+    columns.skip(lines, len(_LINES))
+    columns.skip(nodes, len(_NODES))
+    known = directory.decode().split("\n")[0].split("\t")
+    return [known[number] for number in numbers], columns.table(nodes, lines)
+
+
 def unpack_problem(packed: bytes, tariff: Tariff, directory: bytes) -> tuple[Problem, Names]:
     """Read what `pack_problem` wrote. `directory`: b"" where `parts_of` names none."""
     if not packed.startswith(_COMPACT):
@@ -274,6 +294,12 @@ class _Columns:
                 padded[:, :width] = read.reshape(rows, width)
             made[:, column] = padded.view(np.int64)[:, 0] + least
         return made
+
+    def skip(self, rows: int, columns: int) -> None:
+        """Pass the next ones by."""
+        for _ in range(columns):
+            wide, width = divmod(self._whole[self._at], 16)
+            self._at += 1 + wide + width * rows
 
     def end(self) -> None:
         """Raises ValueError where something is left over, or was missing."""
@@ -337,6 +363,15 @@ def _unpack_compressed(packed: bytes, tariff: Tariff) -> tuple[Problem, Names]:
     found = dict(zip(fields, _split(numbers, shapes), strict=True))
     names = Names(node_names.split("\t"), _split_names(service_names), {}, {})
     return _problem(tariff, found), _with_rules(names, rules)
+
+
+def _compressed_stock(packed: bytes) -> tuple[list[str], Integers]:
+    whole = zlib.decompress(packed)
+    nodes, lines, _, text_bytes, *_ = _SHAPE.unpack_from(whole)
+    numbers = np.frombuffer(whole, np.int64, offset=_SHAPE.size + text_bytes)
+    at = len(_LINES) * lines + len(_NODES) * nodes
+    stock = numbers[at : at + nodes * lines].reshape(nodes, lines)
+    return _text_of(whole)[1].split("\t"), stock
 
 
 def _text_of(whole: bytes) -> list[str]:

@@ -14,7 +14,7 @@ from prometheus_client.core import (
 
 from engine.routing.plan import Status
 from server.metrics import Histogram
-from server.routing.prices import Opportunity
+from server.routing.prices.comparison import Opportunity
 
 # Upper bounds: from a look at one node to a search that was cut.
 SOLVE_SECONDS: Final = (

@@ -22,7 +22,8 @@ from engine.routing.solver import Answer, Solver, Strategy
 from engine.routing.view import View
 from engine.routing.work import PLANS
 from server.routing.assembly import Assembly
-from server.routing.prices import Opportunity, OpportunityPrices, compared
+from server.routing.prices.comparison import Opportunity, compared
+from server.routing.prices.source import OpportunityPrices
 
 PARETO_MAX: Final = 64
 _DAYS_TRIED_MAX: Final = 10

@@ -15,7 +15,7 @@ from holdfast.v1 import routing_service_pb2 as messages
 from server.routing.assembly import Assembly, zone_of
 from server.routing.network import UNLIMITED, Network
 from server.routing.planning import Solved, probability_ppm, shipment_ppm
-from server.routing.prices import Opportunity
+from server.routing.prices.comparison import Opportunity
 from server.routing.rules.ruling import Ruling
 from server.routing.version import solver_version
 

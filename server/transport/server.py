@@ -32,7 +32,7 @@ from server.metrics import Metrics
 from server.routing.catalog import Catalog
 from server.routing.decision_log import DecisionLog
 from server.routing.metrics import RoutingMetrics
-from server.routing.prices import OpportunityPrices, PriceSettings
+from server.routing.prices.source import OpportunityPrices
 from server.transport.admission import CLASS_OF, Admission
 from server.transport.calls import Methods
 from server.transport.channel_nodes import ChannelNodes
@@ -75,7 +75,7 @@ class Listener:
     channelz: bool
     log_requests: bool
     routing_decisions_max: int
-    prices: PriceSettings
+    prices: OpportunityPrices
 
 
 # What the listener for settling serves: see `build_settling`.
@@ -218,8 +218,9 @@ def _services(
     routing = methods("RoutingService")
     routing_metrics = RoutingMetrics()
     metrics.add_gauges(routing_metrics.collect)
-    prices = OpportunityPrices(listener.prices)
-    routing_service = RoutingService(view, catalog, routing_metrics, admission.brownout, prices)
+    routing_service = RoutingService(
+        view, catalog, routing_metrics, admission.brownout, listener.prices
+    )
     routing_service.register(routing)
     log = DecisionLog(listener.routing_decisions_max)
     promises = PromiseService(view, routing_service, routing_metrics, log)

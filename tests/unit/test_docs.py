@@ -17,6 +17,7 @@ import pytest
 import typer.main
 
 from engine import limits
+from engine.routing.prices.decide import Mode as PriceMode
 from engine.state import Capacity, State
 from holdfast import errors
 from holdfast.cli import exits
@@ -45,6 +46,8 @@ from server.config import Config, flag
 from server.ledger_metrics import LedgerMetrics
 from server.metrics import Metrics
 from server.routing.metrics import RoutingMetrics
+from server.routing.prices.metrics import PriceMetrics
+from server.routing.prices.source import PriceSettings
 from server.transport.admission import Admission
 from server.transport.errors import TABLE
 from server.transport.turns import Line, Turns
@@ -148,6 +151,7 @@ def exported() -> Iterator[Any]:
     routing = RoutingMetrics()
     routing.conflict("CAPACITY_EXHAUSTED")
     metrics.add_gauges(routing.collect)
+    metrics.add_gauges(PriceMetrics(PriceSettings(PriceMode.ON, 1, 1)).collect)
     metrics.add_gauges(WaveMetrics(SolverPool()).collect)
     limiter = Limiter(GradientLimit(LimitSettings()))
     brownout = Brownout(Mode.AUTO, lambda: False)

@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from benchmarks.season.on_server import horizon
 from benchmarks.season.page import plot, table
 from benchmarks.season.policies import Pacer, Resolver, Stock, clairvoyant, one_by_one
 from benchmarks.season.run import (
@@ -19,10 +20,12 @@ from benchmarks.season.run import (
     Season,
     simulate,
 )
+from benchmarks.season.settings import replica
 from engine.routing.solver import Solver
 from engine.routing.tariff import Integers
 from engine.routing.waves.warmup import warm_up
 from engine.routing.waves.wave import Wave
+from server.routing.prices.source import Source
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +107,14 @@ def test_the_page_shows_every_policy(season: Season) -> None:
     for name in season.outcomes:
         assert f"| {name} |" in rows
         assert name == MYOPIC or name in shown
+
+
+def test_a_server_without_prices_plans_as_the_season_does() -> None:
+    wave = replica(3, orders=130, stock=1.2)
+    plain, _ = horizon(SETTINGS[0], wave, None)
+    assert plain == one_by_one(wave)
+    # And with them it keeps to what there is, and is told what its solves took.
+    for source, solves in ((Source.PACE, 0), (Source.DUALS, 3)):
+        outcome, taken = horizon(SETTINGS[0], wave, source)
+        assert (outcome.orders, len(taken.solves_s)) == (130, solves)
+        assert outcome.cost != plain.cost

@@ -438,7 +438,7 @@ class PromiseService:
         code = int(outcome["code"])
         if code == outcomes.OK:
             self._metrics.promised(len(plan.shipments), plan.cost)
-            self._routing.took(assembly, plan)
+            self._routing.took(assembly, plan, name)
             return self._reply(wish, decision.reply, outcome, answer.details, number), None
         details = answer.details
         if standing is not None:

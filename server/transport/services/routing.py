@@ -10,6 +10,7 @@ from engine.routing.prices.decide import Mode
 from engine.routing.solver import Strategy
 from holdfast.v1 import routing_service_pb2 as messages
 from server.admission.brownout import Brownout
+from server.application.gateway import Phase
 from server.logs import get
 from server.routing.assembly import Assembly, NothingToShip, assemble
 from server.routing.catalog import Catalog
@@ -18,7 +19,7 @@ from server.routing.metrics import RoutingMetrics
 from server.routing.network import Network
 from server.routing.orders import Held, Order
 from server.routing.planning import Planner, Solved
-from server.routing.prices import OpportunityPrices
+from server.routing.prices.source import OpportunityPrices
 from server.transport import render_plans
 from server.transport.calls import Call, Methods
 from server.transport.codec import routing as codec
@@ -166,7 +167,9 @@ class RoutingService:
                 solved = self.planner.solve(assembly, work_budget=budget)
             raise no_plan(solved)
         if self.prices.mode is not Mode.OFF and strategy is Strategy.EXACT:
-            self.prices.refresh(state, self._view.gateway.documents_version, now_ms)
+            gateway = self._view.gateway
+            follows = gateway.phase is Phase.STANDBY
+            self.prices.refresh(state, gateway.documents_version, now_ms, follows=follows)
             solved = self.planner.priced(
                 self.prices, solved, plans_max=plans_max, work_budget=budget
             )
@@ -174,8 +177,8 @@ class RoutingService:
                 self._metrics.compared(solved.opportunity)
         return solved
 
-    def took(self, assembly: Assembly, plan: Plan) -> None:
-        """A plan of an order is held: its units move prices."""
+    def took(self, assembly: Assembly, plan: Plan, name: str) -> None:
+        """A plan of an order is held, and its decision kept under this name: it moves prices."""
         if self.prices.mode is not Mode.OFF:
             gateway = self._view.gateway
-            self.prices.took(gateway.state, gateway.documents_version, assembly, plan)
+            self.prices.took(gateway.state, gateway.documents_version, assembly, plan, name)

@@ -115,6 +115,19 @@ def test_half_of_tls_is_refused(tmp_path: Path):
     assert "tls_client_ca" in refused(["--tls-client-ca", str(path)])
 
 
+def test_dual_prices_need_somebody_to_solve_them():
+    asked = ["--routing-prices", "shadow", "--routing-prices-from", "duals"]
+    assert load(asked, {}).routing_prices_from == "duals"
+    text = refused([*asked, "--solvers", "0"])
+    assert "routing_prices_from = 'duals' with solvers = 0" in text
+    for part in ("solvers of 1 or more", "routing_prices_from = 'pace'", "routing_prices = 'off'"):
+        assert part in text
+    # Where nobody looks at prices, nobody solves them.
+    assert load(["--routing-prices-from", "duals", "--solvers", "0"], {}).solvers == 0
+    text = refused(["--routing-prices-from", "dual"])
+    assert "--routing-prices-from = 'dual' is not allowed; allowed: one of pace, duals" in text
+
+
 def test_data_must_be_a_directory(tmp_path: Path):
     path = tmp_path / "file"
     path.write_text("x")

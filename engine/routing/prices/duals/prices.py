@@ -33,16 +33,20 @@ from typing import Any, Final
 import numpy as np
 
 from engine.routing.errors import ProblemError, whole
+from engine.routing.prices.duals.counting import beyond_cheapest, part_at
 from engine.routing.prices.duals.solving import Sample
 from engine.routing.prices.pacing import scale_max
 from engine.routing.tariff import Integers
-from engine.routing.waves.memory import FINENESS
 from engine.routing.waves.wave import WaveOrder
 
 sample_max: Final = 5_000
 """Greatest number of orders a sample keeps."""
 
-_SHARE: Final = 20  # bits of a part of a price
+SAMPLE: Final = 400
+EVERY: Final = 50
+ROUNDS: Final = 20
+CAUTION_PERCENT: Final = 75
+"""What docs/decisions/0027 chose; `DualPrices` says what each is."""
 
 
 class DualPrices:
@@ -54,10 +58,10 @@ class DualPrices:
         items: int,
         *,
         scale: int,
-        sample: int = 400,
-        every: int = 50,
-        rounds: int = 20,
-        caution_percent: int = 75,
+        sample: int = SAMPLE,
+        every: int = EVERY,
+        rounds: int = ROUNDS,
+        caution_percent: int = CAUTION_PERCENT,
     ) -> None:
         """`scale`: what shipping from elsewhere costs more at most, about; no price goes above it.
 
@@ -152,15 +156,17 @@ class DualPrices:
         nodes = whole("node", node, dimensions=1, most=self.price.shape[0] - 1)
         items = whole("item", item, dimensions=1, most=self.price.shape[1] - 1)
         there = whole("available", available, shape=(len(nodes), len(items)), least=0) > 0
-        if now_ms >= self._horizon_ms:
-            return np.zeros(there.shape, np.int64)
-        price = self.price[np.ix_(nodes, items)]
-        least = np.where(there, price, self._scale * FINENESS).min(axis=0)
-        passed = max(0, now_ms - self._begin_ms)
-        horizon = self._horizon_ms - self._begin_ms
-        part = ((self._caution * (horizon - passed) + 100 * passed) << _SHARE) // (100 * horizon)
-        cost: Integers = np.where(there, price - least, 0) * part // (FINENESS << _SHARE)
-        return cost
+        return beyond_cheapest(
+            self.price[np.ix_(nodes, items)],
+            there,
+            price_max=self._scale,
+            part=part_at(
+                now_ms,
+                begin_ms=self._begin_ms,
+                horizon_ms=self._horizon_ms,
+                caution_percent=self._caution,
+            ),
+        )
 
     def _pass(self, now_ms: int) -> None:
         if now_ms < self._now_ms:

@@ -30,6 +30,7 @@ from server.routing.decisions import (
     rulings_of,
     text_of,
     unpack_problem,
+    unpack_stock,
     unpack_tariff,
 )
 from server.routing.geography import Location, distances_km, locate
@@ -260,6 +261,8 @@ def test_a_kept_problem_solves_to_the_same_plan():
     assert first.plans == second.plans
     for one, other in zip(asked.arrays, again.arrays, strict=True):
         assert np.array_equal(one, other)
+    nodes, stock = unpack_stock(kept, directory)
+    assert (nodes, stock.tolist()) == (["a", "b", "c"], [[1, 0], [0, 1], [1, 1]])
     with pytest.raises(ValueError, match="announces"):
         unpack_problem(kept + b"x", unpack_tariff(packed), directory)
 
@@ -283,6 +286,8 @@ def test_a_problem_of_the_version_before_is_read():
     assert told == Names(["a", "b", "c"], ["ground"], {1: "no b"}, {})
     for one, other in zip(asked.arrays, again.arrays, strict=True):
         assert np.array_equal(one, other)
+    nodes, stock = unpack_stock(kept, b"")
+    assert (nodes, stock.tolist()) == (["a", "b", "c"], [[1, 0], [0, 1], [1, 1]])
 
 
 def decision(number: int, *, reply: bytes = b"reply") -> Decision:
