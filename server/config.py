@@ -237,7 +237,7 @@ class Config:
         _Kind(
             _zero_or(16, 100_000), "0 (no limit), or a whole number of calls, 16 to 100000", (int,)
         ),
-        "calls of a method that may wait to be looked at; gRPC ends some from 3/4 of it on, and all "
+        "calls of a method that may wait to be looked at; gRPC ends some from 3/4 of it on, all "
         "beyond",
     )
     connection_streams_max: int = _setting(
