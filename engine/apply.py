@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import allowances, commands, outcomes, reroute, revise, settle, stock, supply, tables
+from engine.causes import note_texts
 from engine.compiled import Integer, inlined, kernel
 from engine.create import create, end_superseded, restore_superseded, uncreate
 from engine.details import write_takes
@@ -120,7 +121,7 @@ def _dispatch(
         return supply.transfer(st, header, lines, first, text, lines_text_at, outcome, details, at)
     if kind == commands.UPSERT_SUPPLY:
         line = lines[first]
-        return supply.upsert_supply(st, line, text, lines_text_at, outcome, details, at)
+        return supply.upsert_supply(st, header, line, text, lines_text_at, outcome, details, at)
     if kind == commands.RECEIVE_SUPPLY:
         return supply.receive_supply(st, header, lines[first], outcome, details, at)
     if kind == commands.CANCEL_SUPPLY:
@@ -169,14 +170,6 @@ def _clear(outcome: Any, header: Any, revision: int, now_ms: int) -> None:
     outcome.reservation_hi = _ZERO
     outcome.reservation_lo = _ZERO
     outcome.affected = 0
-
-
-@kernel
-def _keep_reference(st: Any, header: Any, text: NDArray[np.uint8], text_at: int) -> None:
-    st.meta[0].reference_bytes = header.reference_bytes
-    at = text_at + header.reservation_bytes + header.owner_bytes + header.actor_bytes
-    for i in range(header.reference_bytes):
-        st.reference[i] = text[at + i]
 
 
 @kernel
@@ -310,8 +303,8 @@ def apply_columns(
     """Apply a batch's commands, from where the call before stopped, if it stopped within the batch.
 
     Answers are written to `st.outcomes` and `st.details`, from their beginning. Stops early when
-    there might not be room for the answer of the next command or atomic group, or at a command
-    that is not the kernel's (DELETE_DOCUMENT, RESIZE). ``st.cursor`` says how far it came:
+    there might not be room for the answer of the next command or atomic group, or at a command that
+    is `engine.machine`'s (DELETE_DOCUMENT, RESIZE, SET_FORMAT). ``st.cursor`` says how far it came:
     (commands done, lines and text bytes passed, details written by this call, positions changed by
     the batch, documents put by this call, 1 while the batch is not done). Keeping the documents'
     bytes is the caller's.
@@ -334,7 +327,10 @@ def apply_columns(
     near_line = first
     far_line = first
     while i < count:
-        if headers[i].kind == commands.DELETE_DOCUMENT or headers[i].kind == commands.RESIZE:
+        kind = headers[i].kind
+        if kind == commands.DELETE_DOCUMENT or kind == commands.RESIZE:
+            break
+        if kind == commands.SET_FORMAT:
             break
         stop = min(count, i + SLOTS_AHEAD)
         if far < stop:
@@ -381,7 +377,7 @@ def apply_columns(
                 outcome.revision = meta.revision
                 outcome.code = outcomes.BATCH_ABORTED
             else:
-                _keep_reference(st, header, text, text_at)
+                note_texts(st, header, text, text_at)
                 meta.holds_told = 0
                 outcome.detail_count = _dispatch(
                     st,

@@ -112,6 +112,7 @@ def write_balance(
         detail.quantity = supply.received
         detail.code = supply.type
         detail.reserved = supply.open
+        detail.fulfilled = position.reserved2
         detail.time_ms = supply.expected_ms
     elif position.kind == tables.CAPACITY:
         detail.quantity = -buckets.movement_base

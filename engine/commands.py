@@ -58,12 +58,16 @@ PUT_DOCUMENT = 24
 DELETE_DOCUMENT = 25
 RESIZE = 26
 REROUTE = 27
+SET_FORMAT = 28
 
 KIND_NAMES = {
     value: name
     for name, value in sorted(globals().items())
     if name.isupper() and isinstance(value, int)
 }
+
+# Kinds whose movements tell the request that made them: its name is among their texts.
+MOVES_UNITS = frozenset((FULFILL, RETURN, ADJUST, COUNT, TRANSFER, WITHHOLD, RECEIVE_SUPPLY))
 
 # header.flags
 REPLACE_OWNER_HOLDS = 1
@@ -124,6 +128,7 @@ HEADER = np.dtype(
         ("line_count", "i4"),
         ("text_bytes", "i4"),  # all text of this command: the four below, then that of its lines
         ("reservation_bytes", "u1"),
+        # CREATE: the owner's name; of what MOVES_UNITS: the request's, kept with the movements.
         ("owner_bytes", "u1"),
         ("actor_bytes", "u1"),  # who sent it: kept for the audit
         ("reference_bytes", "u1"),  # the caller's document, kept with the movements
@@ -132,12 +137,13 @@ HEADER = np.dtype(
         ("reservation_hi", "u8"),  # 128-bit key of reservation_id; 0, 0 with CREATE: make one
         ("reservation_lo", "u8"),
         ("owner_key", "u8"),
-        ("channel_key", "u8"),  # DEFINE_GROUP: the group's key
+        # DEFINE_GROUP: the group's; UPSERT_SUPPLY: that of the node it comes from.
+        ("channel_key", "u8"),
         ("etag", "i8"),  # the reservation's revision the caller saw; 0: any
         ("ttl_ms", "i8"),
         ("amount", "i8"),  # CREATE: requests of an atomic batch still to come, itself included
     ]
-)  # EXPIRE: most holds to release; PUT_DOCUMENT: the document's kind
+)  # EXPIRE: most holds to release; PUT_DOCUMENT: the document's kind; SET_FORMAT: the format
 
 LINE = np.dtype(
     [

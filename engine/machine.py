@@ -13,6 +13,7 @@ from engine import commands
 from engine.apply import apply_columns
 from engine.commands import CommandBatch
 from engine.documents import delete_document, keep_documents
+from engine.formats import apply_format
 from engine.outcomes import DETAIL, OUTCOME, Outcomes
 from engine.resize import apply_resize
 from engine.state import State
@@ -45,6 +46,8 @@ def apply(state: State, now_ms: int, batch: CommandBatch) -> Outcomes:
             delete_document(state, batch)
         elif headers["kind"][done] == commands.RESIZE:
             apply_resize(state, batch)
+        elif headers["kind"][done] == commands.SET_FORMAT:
+            apply_format(state, batch)
         elif done == begun:
             raise ValueError(f"command {done} needs more room for its answer than there is")
         else:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from engine import tables
+from engine.causes import keep_cause
 from engine.compiled import Integer, kernel
 
 NONE = tables.NONE
@@ -26,9 +27,12 @@ def record(
     bucket: int,
     withheld_delta: int,
     as_of_ms: int,
-    reservation: int,
+    source: int,
 ) -> None:
-    """Note a movement of position `row`, after its balances changed."""
+    """Note a movement of position `row`, after its balances changed.
+
+    `source`: the row of the reservation it belongs to, `of_supply` of a supply's row, or NONE.
+    """
     meta = st.meta[0]
     slot = meta.movement_next & (st.movements.shape[0] - 1)
     movement = st.movements[slot]
@@ -48,12 +52,9 @@ def record(
     movement.delta = delta
     movement.on_hand = position.on_hand
     movement.withheld_delta = withheld_delta
-    movement.reservation = reservation
     movement.reason = reason
     movement.bucket = bucket
-    movement.reference_bytes = meta.reference_bytes
-    for i in range(meta.reference_bytes):
-        st.movement_text[slot, i] = st.reference[i]
+    keep_cause(st, slot, source)
     position.movement = slot
     meta.movement_next += 1
 

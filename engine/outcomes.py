@@ -147,6 +147,7 @@ _BALANCE_FIELDS = (
     ("received", "i4", 56),
     ("type", "u2", 80),
     ("open", "u2", 82),
+    ("source", "i4", 60),  # 1 + the name row of the node it comes from, 0: none is known
     ("expected_ms", "i8", 88),
     # Of CAPACITY: what shipments used up.
     ("used_up", "i4", 56),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import names, outcomes, positions, reservations, supply, tables
+from engine import causes, names, outcomes, positions, reservations, supply, tables
 from engine.details import write_takes
 from engine.hashing import key_of, wide_key_of
 from engine.ids import made_id
@@ -16,6 +17,17 @@ from engine.reroute import plan_release
 from engine.state import State
 
 TAKES_SHOWN_MAX = 1024
+_ROW_BYTES = causes.ROW_BYTES
+_MODULUS = 1 << 32  # of the places that movements keep
+
+
+class Cause(NamedTuple):
+    """Why a movement was made; what does not apply, or is not kept, is empty."""
+
+    request_id: str
+    """Of a feed: its name."""
+    supply_id: str
+    reference: str
 
 
 def find_name(state: State, kind: int, text: str) -> int:
@@ -95,6 +107,36 @@ def movements_of(state: State, row: int) -> Iterator[int]:
     while slot >= 0:
         yield slot
         slot = int(before(state.tables, slot))
+
+
+def movement_cause(state: State, slot: int) -> Cause:
+    """Why the movement in this slot was made."""
+    movement = state.movements[slot]
+    source = int(movement["reservation"])
+    supply_id = ""
+    if source < tables.NONE:
+        supply = tables.NONE - 1 - source  # as `causes.of_supply` has it
+        supply_id = name_text(state, int(state.supplies["name"][supply]))
+    request_bytes, reference_bytes = int(movement["reserved"]), int(movement["reference_bytes"])
+    if state.format_number < tables.KEEPS_CAUSES:
+        text = state.arrays["movement_text"][slot, :reference_bytes].tobytes()
+    else:
+        text = _cause_text(state, movement, request_bytes + reference_bytes)
+    return Cause(text[:request_bytes].decode(), supply_id, text[request_bytes:].decode())
+
+
+def _cause_text(state: State, movement: np.void, size: int) -> bytes:
+    """The texts of the command behind a movement, b"" where younger ones have taken their room."""
+    ring = state.arrays["cause_text"]
+    account = state.arrays["format"][0]
+    stop = int(account["cause_next"])
+    first = stop - (stop - int(movement["reserved2"])) % _MODULUS
+    # Only the place's lower bits are kept: they say all as long as they can not have come again.
+    younger = int(state.meta["movement_next"][0]) - int(movement["sequence"])
+    if first < account["cause_oldest"] or younger * causes.ROWS_PER_CAUSE_MAX >= _MODULUS:
+        return b""
+    rows = np.arange(first, first + -(-size // _ROW_BYTES)) & (len(ring) - 1)
+    return ring[rows].tobytes()[:size]
 
 
 def reservation_row(state: State, reservation_id: str) -> int:

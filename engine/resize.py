@@ -16,13 +16,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import commands, tables
+from engine import commands, outcomes, tables
 from engine.commands import CommandBatch
-from engine.outcomes import OUTCOME
 from engine.reindex import rebuild_indices
 from engine.state import Capacity, State, allocate
 
-_RINGS = ("movements", "movement_text", "requests", "request_outcomes", "reply_details")
+_RINGS = (
+    "movements",
+    "movement_text",
+    "cause_text",
+    "requests",
+    "request_outcomes",
+    "reply_details",
+)
 _TABLE_OF = {"name_bytes": "name_text"}
 
 
@@ -48,20 +54,29 @@ def too_small(state: State, capacity: Capacity) -> list[str]:
 
 
 def apply_resize(state: State, batch: CommandBatch) -> None:
-    """Apply the RESIZE at the cursor and move the cursor past it; its answer, the first of
-    `state.outcomes`, says nothing."""
+    """Apply the RESIZE at the cursor and move the cursor past it."""
     cursor = state.cursor
     size = int(batch.headers["text_bytes"][cursor[0]])
     text = batch.text[cursor[2] : cursor[2] + size].tobytes()
     resize(state, Capacity.of(np.frombuffer(text, "<i8")))
-    state.outcomes[:1] = np.zeros(1, OUTCOME)
+    answer_unasked(state, batch, outcomes.OK)
+
+
+def answer_unasked(state: State, batch: CommandBatch, code: int) -> None:
+    """Answer the command at the cursor, that nobody asked for and that uses no revision, with
+    `code`, and move the cursor past it; the answer is the first of `state.outcomes`."""
+    cursor = state.cursor
+    header = batch.headers[cursor[0]]
+    state.outcomes[:1] = np.zeros(1, outcomes.OUTCOME)
     answer = state.outcomes[0]
-    answer["kind"] = commands.RESIZE
+    answer["code"] = code
+    answer["kind"] = header["kind"]
     answer["reservation"] = tables.NONE
     answer["revision"] = state.revision
     answer["now_ms"] = state.now_ms
     cursor[0] += 1
-    cursor[2] += size
+    cursor[1] += int(header["line_count"])
+    cursor[2] += int(header["text_bytes"])
 
 
 def resize(state: State, capacity: Capacity) -> None:
@@ -97,7 +112,14 @@ def _move_movements(old: dict[str, NDArray[Any]], new: dict[str, NDArray[Any]]) 
     dropped = kept[np.arange(before, first) & (len(kept) - 1)]
     np.add.at(new["withheld"]["movement_base"], dropped["position"], dropped["delta"])
     _copy_ring(kept, moved, first, stop)
-    _copy_ring(old["movement_text"], new["movement_text"], first, stop)
+    account = new["format"][0]
+    if account["number"] >= tables.KEEPS_CAUSES:
+        rows_stop = int(account["cause_next"])
+        oldest = max(int(account["cause_oldest"]), rows_stop - len(new["cause_text"]))
+        _copy_ring(old["cause_text"], new["cause_text"], oldest, rows_stop)
+        account["cause_oldest"] = oldest
+    else:
+        _copy_ring(old["movement_text"], new["movement_text"], first, stop)
     meta["movement_oldest"] = first
 
     def place(slots: NDArray[np.int32], owners: NDArray[np.int32]) -> NDArray[np.int32]:

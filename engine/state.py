@@ -4,8 +4,8 @@
 anything.
 
 Invariants (checked by `engine.invariants`)
-1. Arrays are never reallocated but by `resize`, which a server does before it serves; a view taken
-   once stays valid.
+1. Arrays are never reallocated but by `resize`, which a server does before it serves (for other
+   sizes, or another format); a view taken once stays valid.
 2. The used part of every table, `meta` and the tables' sizes included, is all there is:
    `restore(sections())` gives a state with the same hash and the same future.
 """
@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import commands, limits, outcomes, tables
+from engine.tables import FORMAT
 from engine.view import Tables
 
 _ID_BYTES_MAX = 64
@@ -32,6 +33,10 @@ _CACHE_LINE = 64
 OUTCOMES_HELD = 4096
 DETAILS_HELD = 8 * limits.rows_per_ingest_chunk_max + 2048
 STAMPED_KEPT = 1 << 18
+# Rows of `cause_text` for each movement: 64 bytes. A part of the format, as `Capacity.first` is.
+_CAUSE_ROWS_PER_MOVEMENT = 8
+# What a state of KEEPS_CAUSES has besides the sections of every format.
+_OF_CAUSES = ("format", "cause_text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +124,16 @@ def allocate(capacity: Capacity) -> dict[str, NDArray[Any]]:
         ("takes", c.takes, tables.TAKE_ROW),
         ("heap", c.reservations, tables.HEAP),
         ("movements", c.movements, tables.MOVEMENT),
+        # The references of movements in the formats before KEEPS_CAUSES; nothing since.
         ("movement_text", (c.movements, _ID_BYTES_MAX), np.uint8),
-        ("reference", _ID_BYTES_MAX, np.uint8),
+        ("format", 1, tables.FORMAT_ROW),
+        (
+            "cause_text",
+            (c.movements * _CAUSE_ROWS_PER_MOVEMENT, tables.CAUSE_ROW_BYTES),
+            np.uint8,
+        ),
+        ("running", 1, tables.RUNNING),
+        ("reference", 2 * _ID_BYTES_MAX, np.uint8),
         ("requests", c.requests, tables.REQUEST),
         ("request_outcomes", c.requests, outcomes.OUTCOME),
         ("request_index", _slots(c.requests), np.uint64),
@@ -138,7 +151,12 @@ def allocate(capacity: Capacity) -> dict[str, NDArray[Any]]:
     return {name: _zeros(size, np.dtype(dtype)) for name, size, dtype in shape}
 
 
-def _zeros(shape: int | tuple[int, int], dtype: np.dtype[Any]) -> NDArray[Any]:
+def empty_like(table: NDArray[Any]) -> NDArray[Any]:
+    """A table of the same shape without anything in it, which costs no memory."""
+    return _zeros(table.shape, table.dtype)
+
+
+def _zeros(shape: int | tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Zero pages that begin at a multiple of a cache line."""
     extents = shape if isinstance(shape, tuple) else (shape,)
     size = int(np.prod(extents)) * dtype.itemsize
@@ -182,12 +200,17 @@ class State:
         return {**self.arrays, **call, "made_ahead": self.made_ahead}
 
     @staticmethod
-    def create(capacity: Capacity | None = None, *, ledger_seed: int = 0) -> State:
-        """An empty ledger. `ledger_seed` keeps the ids made by two ledgers apart."""
+    def create(
+        capacity: Capacity | None = None, *, ledger_seed: int = 0, format_number: int = FORMAT
+    ) -> State:
+        """An empty ledger. `ledger_seed` keeps the ids made by two ledgers apart; `format_number`
+        is that of the journal it begins."""
         capacity = capacity or Capacity()
         arrays = allocate(capacity)
         meta = arrays["meta"][0]
         meta["ledger_seed"] = ledger_seed
+        if format_number >= tables.KEEPS_CAUSES:
+            arrays["format"]["number"] = format_number
         for name in (
             "supply_free",
             "reservation_free",
@@ -206,6 +229,11 @@ class State:
         return int(self.meta["revision"][0])
 
     @property
+    def format_number(self) -> int:
+        """What the state keeps; 0 stands for every format before `tables.KEEPS_CAUSES`."""
+        return int(self.arrays["format"]["number"][0])
+
+    @property
     def now_ms(self) -> int:
         """Ledger time in milliseconds; never goes back."""
         return int(self.meta["now_ms"][0])
@@ -214,6 +242,12 @@ class State:
         """Rows (from the first) of each table that hold something."""
         meta = self.meta[0]
         c = self.capacity
+        account = self.arrays["format"][0]
+        movements = min(int(meta["movement_next"]), c.movements)
+        causes = {}
+        if account["number"] >= tables.KEEPS_CAUSES:
+            room = len(self.arrays["cause_text"])
+            causes = {"format": 1, "cause_text": min(int(account["cause_next"]), room)}
         return {
             "meta": 1,
             "names": int(meta["name_count"]),
@@ -227,11 +261,12 @@ class State:
             "owner_text": int(meta["reservation_high"]),
             "takes": int(meta["take_high"]),
             "heap": int(meta["heap_count"]),
-            "movements": min(int(meta["movement_next"]), c.movements),
-            "movement_text": min(int(meta["movement_next"]), c.movements),
+            "movements": movements,
+            "movement_text": 0 if causes else movements,
             "requests": min(int(meta["request_next"]), c.requests),
             "request_outcomes": min(int(meta["request_next"]), c.requests),
             "reply_details": min(int(meta["detail_next"]), c.reply_details),
+            **causes,
         }
 
     def sections(self) -> list[tuple[str, NDArray[Any]]]:
@@ -254,7 +289,8 @@ class State:
 
         saved = dict(sections)
         sizes = saved.pop("capacity", np.zeros(0, np.int64))
-        state = State.create(Capacity.of(sizes))
+        # The sections say which format it has.
+        state = State.create(Capacity.of(sizes), format_number=0)
         state._documents_from_bytes(saved.pop("documents", np.zeros(0, np.uint8)).tobytes())
         for name, rows in saved.items():
             if name not in state.arrays:
@@ -268,7 +304,8 @@ class State:
                 )
             table[: len(rows)] = rows.reshape((len(rows), *table.shape[1:]))
         used = state.used_rows()
-        missing = set(used) - set(saved)
+        needed = set(used).union(_OF_CAUSES if not saved.keys().isdisjoint(_OF_CAUSES) else ())
+        missing = needed - set(saved)
         if missing:
             raise ValueError(f"snapshot lacks the sections {sorted(missing)}")
         for name, rows_used in used.items():
@@ -281,7 +318,8 @@ class State:
         return state
 
     def resize(self, capacity: Capacity, arrays: dict[str, NDArray[Any]]) -> None:
-        """Go on with these arrays, filled as `engine.resize` does it; views taken are void."""
+        """Go on with these arrays, filled as `engine.resize` or `engine.formats` does it; views
+        taken are void."""
         self._own(capacity, arrays)
 
     def _documents_to_bytes(self) -> NDArray[np.uint8]:

@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from engine import commands, index, outcomes, tables
 from engine.balances import write_balance
+from engine.causes import KEEPS_CAUSES, of_supply
 from engine.compiled import Integer, kernel
 from engine.details import write_detail
 from engine.hashing import combine, hash_bytes
 from engine.limits import supplies_per_position_max, units_per_position_max
 from engine.movements import record
-from engine.names import define_name
+from engine.names import define_name, find_name
 from engine.positions import (
     SCOPE_BACKORDER,
     SCOPE_SUPPLY,
@@ -34,6 +35,8 @@ OK = outcomes.OK
 _BEYOND = tables.BACKORDER_SUPPLY
 _FOREVER = np.int64(1) << np.int64(62)
 _UNITS_MAX = units_per_position_max
+_ZERO = np.uint64(0)
+SOURCE_LINE = 1  # what a refusal of UPSERT_SUPPLY names as its line when the source is meant
 
 
 @kernel
@@ -153,6 +156,7 @@ def _settle_shortfall(
 @kernel
 def upsert_supply(
     st: Any,
+    header: Any,
     line: Any,
     text: NDArray[np.uint8],
     text_at: int,
@@ -160,7 +164,11 @@ def upsert_supply(
     details: NDArray[np.void],
     at: int,
 ) -> Integer:
-    """Announce a supply, or change its quantity, type or time. Details written."""
+    """Announce a supply, or change its quantity, type, time or source. Details written.
+
+    The header's channel_key names the node a transfer comes from, 0: as it was.
+    """
+    source = np.int64(NONE)
     row = find_supply(st, line.scope_key)
     if row >= 0:
         supply = st.supplies[row]
@@ -170,7 +178,13 @@ def upsert_supply(
         if not supply.open:
             outcome.code = outcomes.SUPPLY_CLOSED
             return 0
-    else:
+    if header.channel_key != _ZERO:
+        source = find_name(st, commands.NODE, header.channel_key)
+        if source < 0:
+            outcome.code = outcomes.NODE_NOT_FOUND
+            write_detail(details, at, outcomes.LINE_ERROR, SOURCE_LINE, NONE, 0, 0, outcome.code, 0)
+            return 1
+    if row < 0:
         stock = need_stock(st, line.sku_key, line.node_key)
         if stock < 0:
             outcome.code = -stock
@@ -192,6 +206,10 @@ def upsert_supply(
     supply = st.supplies[row]
     position = np.int64(supply.position)
     supply.type = line.policy
+    if line.policy != commands.TRANSFER_SUPPLY:
+        st.positions[position].reserved2 = 0
+    elif source >= 0:
+        st.positions[position].reserved2 = source + 1
     if supply.expected_ms != line.time_ms:
         _unlink(st, row)
         supply.expected_ms = line.time_ms
@@ -236,7 +254,7 @@ def receive_supply(
 
     # From here it must succeed.
     change(st, stock, arrived, 0, 0)
-    record(st, stock, tables.RECEIPT, arrived, 0, 0, 0, NONE)
+    record(st, stock, tables.RECEIPT, arrived, 0, 0, 0, of_supply(row))
     moved = serve(st, row, stock, arrived)
     mark_short(st, stock)  # stock that was short stays so: what arrived was promised already
     change(st, position, -min(arrived, np.int64(st.positions[position].on_hand)), 0, 0)
@@ -400,15 +418,19 @@ def transfer(
         units = np.int64(line.quantity)
         origin = find_stock(st, line.sku_key, line.node_key)
         target = find_stock(st, line.sku_key, line.scope_key)
-        record(st, origin, tables.TRANSFER_OUT, -units, 0, 0, 0, NONE)
         if line.time_ms == 0:
+            record(st, origin, tables.TRANSFER_OUT, -units, 0, 0, 0, NONE)
             record(st, target, tables.TRANSFER_IN, units, 0, 0, 0, NONE)
             serve_backorders(st, target)
         else:
             key = _transfer_key(text, text_at, line)
             name = define_name(st, commands.SUPPLY, key, text, text_at, text_at + line.text_bytes)
             row = _make(st, key, key, target, name, commands.TRANSFER_SUPPLY, line.time_ms)
-            change(st, np.int64(st.supplies[row].position), units, 0, 0)
+            record(st, origin, tables.TRANSFER_OUT, -units, 0, 0, 0, of_supply(row))
+            made = np.int64(st.supplies[row].position)
+            change(st, made, units, 0, 0)
+            if st.format[0].number >= KEEPS_CAUSES:
+                st.positions[made].reserved2 = st.positions[origin].node + 1
             keys[i - first] = row
         text_at += line.text_bytes
     outcome.affected = header.line_count

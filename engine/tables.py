@@ -54,6 +54,11 @@ REASONS = {
     WITHHELD: "WITHHOLD",
 }
 
+# format.number: what a state keeps. Up to format 2 a movement has its reference alone, in
+# `movement_text`; the formats before are read and replayed as they were written.
+KEEPS_CAUSES = 3  # movements tell their request and supply, supplies of transfers their source
+FORMAT = KEEPS_CAUSES  # of new ledgers; older ones go over to it by SET_FORMAT
+
 ORDER_LEVEL = 0xFFFF  # takes.line of takes that belong to no line (capacity)
 
 # takes.reserved: what this take has shipped went out before its reservation was last rerouted, and
@@ -96,7 +101,7 @@ META = np.dtype(
             "expired_count",
             "expiry_lag_ms",  # of the hold released last: released at - due at
             "shortage_count",  # refusals for lack of stock
-            "reference_bytes",  # of the running command, in `reference`
+            "reference_bytes",  # of the running command, in `reference` after its request's name
             "pinned",  # a reservation the running command works on: it is not evicted
             "superseded",  # head of the chain of holds the running atomic group replaces
             "group_revision",  # revision before the running atomic group
@@ -136,6 +141,8 @@ POSITION = np.dtype(
         ("fenced", "i4"),  # STOCK: what the fences on it may still sell
         ("link", "i4"),  # STOCK: first supply row; SUPPLY: its supply row; FENCE: the stock
         ("movement", "i4"),  # newest movement's slot
+        # SUPPLY: 1 + the name row of the node it comes from, 0: none is known. Called so as fields'
+        # names are part of a snapshot's format.
         ("reserved2", "i4"),
         ("changed_revision", "i8"),
     ]
@@ -224,12 +231,33 @@ MOVEMENT = np.dtype(
         ("delta", "i4"),  # of on_hand
         ("on_hand", "i4"),  # afterwards
         ("withheld_delta", "i4"),
-        ("reservation", "i4"),
+        ("reservation", "i4"),  # its row, or NONE; below NONE: `engine.causes.of_supply`
         ("reason", "u1"),
         ("bucket", "u1"),
         ("reference_bytes", "u1"),
+        # Bytes of the request's name, and the row of `cause_text` (its lower 32 bits) in which that
+        # and the reference begin. Called so because fields' names are part of a snapshot's format.
         ("reserved", "u1"),
         ("reserved2", "u4"),
+    ]
+)
+
+CAUSE_ROW_BYTES = 8  # of `cause_text`
+
+# Not in META, whose fields are part of the older formats.
+FORMAT_ROW = np.dtype(
+    [
+        ("number", "i8"),  # 0: one before KEEPS_CAUSES
+        ("cause_next", "i8"),  # rows of `cause_text` ever written
+        ("cause_oldest", "i8"),  # the first of them that is still kept
+    ]
+)
+
+# Of the command that runs; no part of the state.
+RUNNING = np.dtype(
+    [
+        ("request_bytes", "i8"),  # of the texts in `reference`: the request's name comes first
+        ("cause", "i8"),  # row of `cause_text` that its movements share, NONE: not written yet
     ]
 )
 

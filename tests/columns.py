@@ -73,7 +73,8 @@ def command(
     caller: str = CALLER,
 ) -> CommandBatch:
     """A batch of one command. `group` is DEFINE_GROUP's name, `body` a document's bytes."""
-    texts = [reservation_id, owner, caller, reference]
+    called = request_id if kind in commands.MOVES_UNITS else owner
+    texts = [reservation_id, called, caller, reference]
     line_texts = [line.text for line in lines]
     text = "".join(texts + line_texts + [group]).encode() + body
     headers = np.zeros(1, HEADER)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine import commands, invariants, machine, outcomes, reads, tables
+from engine.balances import read_balance
 from engine.commands import CommandBatch
 from engine.outcomes import Outcomes
 from engine.state import Capacity, State
@@ -123,16 +124,23 @@ class Answer:
 class Ledger:
     """A state, its clock, and everything that was applied to it.
 
-    `checked` False leaves out the check after each command, for tests that apply very many.
+    `checked` False leaves out the check after each command, for tests that apply very many;
+    `format_number` is that of the ledger's beginning.
     """
 
     def __init__(
-        self, capacity: Capacity = SMALL, *, now_ms: int = START_MS, checked: bool = True
+        self,
+        capacity: Capacity = SMALL,
+        *,
+        now_ms: int = START_MS,
+        checked: bool = True,
+        format_number: int = tables.FORMAT,
     ) -> None:
         self.capacity = capacity
         self.checked = checked
         self.now_ms = now_ms
-        self.state = State.create(capacity)
+        self.format_number = format_number
+        self.state = State.create(capacity, format_number=format_number)
         self.history: list[tuple[int, CommandBatch]] = []
         self._places: dict[int, tuple[int, str, str, str]] = {}
 
@@ -177,7 +185,7 @@ class Ledger:
 
     def replayed(self) -> Ledger:
         """A fresh ledger to which everything was applied again."""
-        fresh = Ledger(self.capacity, checked=False)
+        fresh = Ledger(self.capacity, checked=False, format_number=self.format_number)
         for fresh.now_ms, batch in self.history:
             fresh.apply(batch)
         return fresh
@@ -231,23 +239,31 @@ class Ledger:
         line = Line(sku, node, quantity=units, time_ms=as_of_ms, policy=policy)
         return self.one(columns.command(commands.COUNT, [line], request_id=request_id))
 
-    def adjust(self, sku: str, node: str, difference: int, *, request_id: str = "") -> Answer:
+    def adjust(self, sku: str, node: str, difference: int, **header: Any) -> Answer:
         """Add to on_hand, or take from it."""
         line = Line(sku, node, quantity=difference)
-        return self.one(columns.command(commands.ADJUST, [line], request_id=request_id))
+        return self.one(columns.command(commands.ADJUST, [line], **header))
 
-    def withhold(self, sku: str, node: str, bucket: int, difference: int) -> Answer:
+    def withhold(self, sku: str, node: str, bucket: int, difference: int, **header: Any) -> Answer:
         """Put units into a withheld bucket, or take them out."""
         line = Line(sku, node, quantity=difference, policy=bucket)
-        return self.one(columns.command(commands.WITHHOLD, [line]))
+        return self.one(columns.command(commands.WITHHOLD, [line], **header))
 
     def transfer(
-        self, sku: str, source: str, target: str, units: int, *, arrives_ms: int = 0, name: str = ""
+        self,
+        sku: str,
+        source: str,
+        target: str,
+        units: int,
+        *,
+        arrives_ms: int = 0,
+        name: str = "",
+        **header: Any,
     ) -> Answer:
         """Move units between nodes; with `arrives_ms` they travel as the supply `name`."""
         self.know(commands.NODE, target)
         line = Line(sku, source, target, units, time_ms=arrives_ms, text=name)
-        return self.one(columns.command(commands.TRANSFER, [line]))
+        return self.one(columns.command(commands.TRANSFER, [line], **header))
 
     # --- supply and limits --------------------------------------------------
 
@@ -260,8 +276,10 @@ class Ledger:
         expected_ms: int,
         *,
         policy: int = commands.REPORT,
+        kind: int = commands.PURCHASE_ORDER,
+        source: str = "",
     ) -> Answer:
-        """Announce a supply, or change it."""
+        """Announce a supply, or change it; `source` is the node that a transfer comes from."""
         self.know(commands.SKU, sku)
         self.know(commands.NODE, node)
         line = Line(
@@ -269,20 +287,26 @@ class Ledger:
             node,
             name,
             units,
-            policy=commands.PURCHASE_ORDER,
+            policy=kind,
             time_ms=expected_ms,
             flags=policy,
             text=name,
         )
-        return self.one(columns.command(commands.UPSERT_SUPPLY, [line]))
+        return self.one(columns.command(commands.UPSERT_SUPPLY, [line], channel=source))
 
     def receive(
-        self, name: str, units: int, *, final: bool = False, policy: int = commands.REPORT
+        self,
+        name: str,
+        units: int,
+        *,
+        final: bool = False,
+        policy: int = commands.REPORT,
+        **header: Any,
     ) -> Answer:
         """Units of a supply arrive."""
         line = Line(scope=name, quantity=units, flags=policy)
         flags = commands.FINAL if final else 0
-        return self.one(columns.command(commands.RECEIVE_SUPPLY, [line], flags=flags))
+        return self.one(columns.command(commands.RECEIVE_SUPPLY, [line], flags=flags, **header))
 
     def cancel_supply(self, name: str, *, policy: int = commands.REPORT) -> Answer:
         """A supply will not come."""
@@ -438,6 +462,17 @@ class Ledger:
             int(position["withheld"]),
             reads.available(self.state, row),
         )
+
+    def causes(self) -> list[reads.Cause]:
+        """Why the movements that are kept were made, from old to new."""
+        meta, size = self.state.meta[0], self.capacity.movements
+        numbers = range(int(meta["movement_oldest"]), int(meta["movement_next"]))
+        return [reads.movement_cause(self.state, number % size) for number in numbers]
+
+    def source_of(self, name: str) -> str:
+        """The node that a supply comes from, as an answer tells it; empty where it is not known."""
+        row = int(self.state.supplies["position"][reads.supply_row(self.state, name)])
+        return reads.name_text(self.state, int(read_balance(self.state, row)["source"]) - 1)
 
     def supply_balances(self, name: str) -> Balances:
         """The balances of a supply: on_hand is what is still to come."""

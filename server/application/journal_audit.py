@@ -19,7 +19,7 @@ from engine import commands, invariants, machine, reads
 from engine.commands import CommandBatch
 from engine.hashing import key_of, wide_key_of
 from engine.outcomes import Outcomes
-from engine.state import Capacity, State
+from engine.state import State
 from server.application.journal_events import (
     STATE_NAMES,
     Event,
@@ -29,6 +29,7 @@ from server.application.journal_events import (
     held_before,
 )
 from server.application.ledger import outcome_checksum
+from server.application.recovery import state_at_genesis
 from server.journal.errors import (
     JournalCorrupted,
     JournalDiverged,
@@ -275,8 +276,7 @@ async def _begin(journal: Journal) -> _Start:
                 f"the snapshot at record {name.record_id}, revision {name.revision}",
             )
         raise
-    empty = State.create(Capacity.first(), ledger_seed=journal.genesis.ledger_seed)
-    return _Start(empty, beginning, "the first record")
+    return _Start(state_at_genesis(journal.genesis), beginning, "the first record")
 
 
 async def _records(journal: Journal, cursor: Cursor) -> AsyncIterator[JournalRecord]:

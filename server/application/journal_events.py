@@ -57,6 +57,8 @@ class Event:
     owner: str
     actor: str
     reference: str
+    request: str
+    """The request's id, where the command carries its text: in what moves units, since format 3."""
     request_key: str
     line_count: int
     lines: tuple[EventLine, ...]
@@ -201,7 +203,9 @@ def _event(
     details: NDArray[np.void],
     text: bytes,
 ) -> Event:
-    given_id, owner, actor, reference = _texts(header, text)
+    given_id, called, actor, reference = _texts(header, text)
+    is_create = int(header["kind"]) == commands.CREATE
+    owner, request = (called, "") if is_create else ("", called)
     code = outcomes.REASON_NAMES[int(outcome["code"])]
     replayed = " (replayed)" if outcome["flags"] & outcomes.REPLAYED else ""
     row = _row_of(state, outcome)
@@ -228,6 +232,7 @@ def _event(
         owner=owner or (reads.reservation_owner(state, row) if row >= 0 else ""),
         actor=actor,
         reference=reference,
+        request=request,
         request_key=f"{key:032x}" if key else "",
         line_count=len(lines) or len(told),
         lines=tuple(told),
@@ -257,7 +262,8 @@ def _row_of(state: State, outcome: Any) -> int:
 
 
 def _texts(header: Any, text: bytes) -> tuple[str, str, str, str]:
-    """Reservation id, owner, actor and reference: the texts every command begins with."""
+    """Reservation id, owner (of other kinds than CREATE: request), actor and reference: the texts
+    every command begins with."""
     found = []
     at = 0
     for name in ("reservation_bytes", "owner_bytes", "actor_bytes", "reference_bytes"):
@@ -299,6 +305,7 @@ def _expired(
             owner=reads.reservation_owner(state, row),
             actor="",
             reference="",
+            request="",
             request_key="",
             line_count=len(takes),
             lines=tuple(

@@ -16,8 +16,10 @@ from dataclasses import dataclass, field
 
 from engine import invariants, machine
 from engine.commands import CommandBatch
+from engine.formats import format_command
 from engine.resize import resize_command, too_small
 from engine.state import Capacity, State
+from engine.tables import FORMAT
 from server.application.hold_origins import HoldOrigins
 from server.application.ledger import Engine, Ledger, outcome_checksum
 from server.journal.errors import (
@@ -29,6 +31,7 @@ from server.journal.errors import (
     JournalUnavailable,
     SnapshotDamaged,
 )
+from server.journal.genesis import Genesis
 from server.journal.port import Journal
 from server.journal.record import COMMANDS, Cursor, Entry, JournalRecord
 from server.journal.snapshot import Snapshot, SnapshotHeader, SnapshotName
@@ -79,17 +82,23 @@ async def recover(
             str(tail.record_id),
             f"is this writer's own start, but reading ended at record {replayed.cursor.record_id}",
         )
-    await give_sizes(replayed.state, journal, capacity, engine)
+    await make_ready(replayed.state, journal, capacity, engine)
     epoch = tail.record_id.epoch
     return Ledger(replayed.state, journal, replayed.origins, epoch), report
 
 
-async def give_sizes(state: State, journal: Journal, capacity: Capacity, engine: Engine) -> None:
-    """Give the tables the sizes configured, as a command of the journal, unless they have them.
+def is_ready(state: State, capacity: Capacity) -> bool:
+    """Whether the state has the sizes configured and the format of this version."""
+    return state.capacity == capacity and state.format_number == FORMAT
 
-    Raises JournalRefused when the ledger does not fit into them; nothing is changed then.
+
+async def make_ready(state: State, journal: Journal, capacity: Capacity, engine: Engine) -> None:
+    """Give the tables the sizes configured, and the state this version's format, by commands of the
+    journal: one record, or none where it is ready.
+
+    Raises JournalRefused when the ledger does not fit into the tables; nothing is changed then.
     """
-    if state.capacity == capacity:
+    if is_ready(state, capacity):
         return
     problems = too_small(state, capacity)
     if problems:
@@ -97,7 +106,12 @@ async def give_sizes(state: State, journal: Journal, capacity: Capacity, engine:
             f"{journal.place} does not fit into the tables configured: {'; '.join(problems)}. "
             "Configure at least as much room"
         )
-    command = resize_command(capacity)
+    missing = []
+    if state.capacity != capacity:
+        missing.append(resize_command(capacity))
+    if state.format_number != FORMAT:
+        missing.append(format_command())
+    command = CommandBatch.join(missing)
     first_revision = state.revision + 1
     answered = await asyncio.to_thread(engine.apply, state, state.now_ms, command)
     await journal.append(
@@ -204,9 +218,17 @@ async def _load_newest(journal: Journal, to_revision: int | None) -> _Loaded:
         except ValueError as error:
             raise JournalRefused(f"snapshot at record {name.record_id}: {error}") from error
         return _Loaded(state, header.cursor, name, tuple(skipped), origins)
-    genesis = journal.genesis
-    state = State.create(Capacity.first(), ledger_seed=genesis.ledger_seed)
-    return _Loaded(state, genesis.beginning, None, tuple(skipped), HoldOrigins())
+    state = state_at_genesis(journal.genesis)
+    return _Loaded(state, journal.genesis.beginning, None, tuple(skipped), HoldOrigins())
+
+
+def state_at_genesis(genesis: Genesis) -> State:
+    """What a journal begins with: an empty ledger of its format."""
+    return State.create(
+        Capacity.first(),
+        ledger_seed=genesis.ledger_seed,
+        format_number=genesis.format_version,
+    )
 
 
 async def _replay_records(

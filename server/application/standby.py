@@ -34,7 +34,8 @@ from server.application.recovery import (
     RecoveryReport,
     Replayed,
     apply_record,
-    give_sizes,
+    is_ready,
+    make_ready,
     replay,
 )
 from server.journal.errors import (
@@ -99,7 +100,7 @@ class Standby:
         self._engine = engine
         self._on_event = on_event
         self.is_sound = True
-        """Whether the state may be read: not while its tables change sizes, or it is read anew."""
+        """Whether the state may be read: not while its tables are changed, or it is read anew."""
         self._asked = asyncio.Event()
         self._is_open = True
         self._at_end_s = time.monotonic()
@@ -257,10 +258,10 @@ class Standby:
                     "is this writer's own start, but reading ended at record "
                     f"{self._replayed.cursor.record_id}",
                 )
-            if self.state.capacity != self._capacity:
+            if not is_ready(self.state, self._capacity):
                 # Until the journal has it, this is the state of no journal.
                 self.is_sound = False
-                await give_sizes(self.state, journal, self._capacity, self._engine)
+                await make_ready(self.state, journal, self._capacity, self._engine)
                 self.is_sound = True
             report = await self._report_of_takeover()
         except BaseException:

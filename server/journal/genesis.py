@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
+from engine.tables import FORMAT
 from server.journal.errors import JournalMismatch
 from server.journal.record import CHAIN_BYTES, Cursor, RecordId
 
-FORMAT_VERSION: Final = 2
-"""Of new journals. 2: the rows of commands are narrow (`engine.narrow`)."""
-_FORMATS_READ: Final = (1, 2)
+FORMAT_VERSION: Final = FORMAT
+"""Of new journals. 2: the rows of commands are narrow (`engine.narrow`). 3: the ledger keeps the
+causes of movements from its beginning; an older one from a SET_FORMAT on (`engine.formats`)."""
+_FORMATS_READ: Final = (1, 2, 3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

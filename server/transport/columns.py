@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from engine.commands import HEADER, LINE, CommandBatch
+from engine.commands import HEADER, LINE, MOVES_UNITS, CommandBatch
 from engine.hashing import key_of, wide_key_of
 
 # The formats of `engine.commands`, which numpy takes ten times as long to fill from tuples.
@@ -94,10 +94,14 @@ class Columns:
         lines: Sequence[LineRow] = (),
         line_texts: Sequence[bytes] = (),
     ) -> None:
-        """One command. `line_texts` are the texts of the lines, in their order."""
+        """One command. `line_texts` are the texts of the lines, in their order.
+
+        A kind that moves units carries its request's id as text too: its movements name it.
+        """
         request_hi, request_lo = request_key(caller, request_id)
         reservation_hi, reservation_lo = wide_key_of(reservation_id) if reservation_id else (0, 0)
-        texts = [reservation_id, owner, caller, reference, *line_texts]
+        called = request_id if kind in MOVES_UNITS else owner
+        texts = [reservation_id, called, caller, reference, *line_texts]
         self._headers.append(
             (
                 kind,
@@ -106,7 +110,7 @@ class Columns:
                 len(lines),
                 sum(map(len, texts)),
                 len(reservation_id),
-                len(owner),
+                len(called),
                 len(caller),
                 len(reference),
                 request_hi,

@@ -8,7 +8,7 @@ from engine import commands
 from holdfast.v1 import availability_service_pb2 as availability
 from holdfast.v1 import inventory_service_pb2 as inventory
 from holdfast.v1 import types_pb2
-from server.transport.names import PositionNames
+from server.transport.names import Names, PositionNames
 from server.transport.render import timestamp
 
 BUCKETS = ("safety_stock", "damaged", "quality_control", "frozen")
@@ -63,8 +63,9 @@ def _inventory_position(
     return made
 
 
-def supply_message(told: np.void, called: PositionNames, source_node: str = "") -> inventory.Supply:
-    """A supply, from `engine.outcomes.BALANCE` and its names."""
+def supply_message(told: np.void, names: Names, source_node: str = "") -> inventory.Supply:
+    """A supply, from `engine.outcomes.BALANCE`; `source_node` where the request says it."""
+    called = names.position(int(told["position"]))
     standing = inventory.Supply.STATE_OPEN
     if not told["open"]:
         standing = inventory.Supply.STATE_CANCELLED
@@ -80,7 +81,7 @@ def supply_message(told: np.void, called: PositionNames, source_node: str = "") 
         received_quantity=int(told["received"]),
         expected_time=timestamp(int(told["expected_ms"])),
         state=standing,
-        source_node=source_node,
+        source_node=source_node or names.text(int(told["source"]) - 1),
         etag=int(told["changed_revision"]),
     )
 

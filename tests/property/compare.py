@@ -65,6 +65,10 @@ def _positions(ledger: Ledger, model: Model) -> Iterator[str]:
         found = has.available if place[0] in ("limit", "capacity") else has.on_hand
         if wanted is not None and found != wanted:
             yield f"{place}: {found} units, not {wanted}"
+        if place[0] == "supply":
+            source, meant = ledger.source_of(str(place[1])), world.supplies[str(place[1])].source
+            if source != meant:
+                yield f"{place}: comes from {source!r}, not {meant!r}"
         if place[0] == "stock":
             stock = (str(place[1]), str(place[2]))
             buckets = world.buckets(stock)

@@ -822,7 +822,7 @@ class Model:
         self._arrive(source, -line.quantity)
         if line.time_ms:
             self.world.supplies[line.text] = Supply(
-                target, line.time_ms, self.world.tick(), line.quantity
+                target, line.time_ms, self.world.tick(), line.quantity, source=line.node
             )
         else:
             self._arrive(target, line.quantity)
@@ -843,6 +843,10 @@ class Model:
     def _upsert_supply(self, operation: Operation) -> None:
         (line,) = operation.lines
         stock = (line.sku, line.node)
+        if operation.channel and operation.channel not in self.names.nodes:
+            # What else is wrong with it may be told as well.
+            wrong = {outcomes.SKU_NOT_FOUND, outcomes.SUPPLY_EXISTS, outcomes.SUPPLY_CLOSED}
+            raise Refused(outcomes.NODE_NOT_FOUND, *wrong)
         existing = self.world.supplies.get(line.scope)
         if existing is None:
             self._need_names(*stock)
@@ -856,6 +860,10 @@ class Model:
             existing.expected_ms = line.time_ms
             existing.order = self.world.tick()
         existing.quantity = line.quantity
+        if line.policy != commands.TRANSFER_SUPPLY:
+            existing.source = ""
+        elif operation.channel:
+            existing.source = operation.channel
         self._cover_supply(line.scope, line.flags)
 
     def _receive_supply(self, operation: Operation) -> None:

@@ -10,6 +10,7 @@ from engine.outcomes import Outcomes
 from engine.state import Capacity, State
 from tests import columns
 from tests.ledger import START_MS, Answer, Ledger
+from tests.property.causes import cause_differences
 from tests.property.compare import answer_differences, differences
 from tests.property.model import Model, Names
 from tests.property.operations import Operation, pieces
@@ -52,6 +53,7 @@ class Pair:
 
     def apply(self, operations: list[Operation]) -> None:
         """Apply a batch to both. Raises AssertionError where they differ."""
+        moved = int(self.ledger.state.meta["movement_next"][0])
         outcome = self.ledger.apply(columns.join(*(each.batch() for each in operations)))
         self.batches.append((self.ledger.now_ms, operations, outcome))
         answers = self._answers_of(outcome)
@@ -68,6 +70,7 @@ class Pair:
             if meant.replay_of is not None:
                 _assert_same_answer(self.answers[meant.replay_of], answer)
         assert differences(self.ledger, self.model, self._known) == []
+        assert list(cause_differences(self.ledger, moved, operations, answers)) == []
 
     def _answers_of(self, outcome: Outcomes) -> list[Answer]:
         answers = []

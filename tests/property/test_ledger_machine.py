@@ -326,6 +326,7 @@ class LedgerMachine(RuleBasedStateMachine):
         quantity=st.integers(1, 8),
         expected_ms=spans_ms,
         final=st.booleans(),
+        source=st.sampled_from(["", *NODES]),
         policy=shortfall_policies,
         keyed=st.booleans(),
         last=lasts,
@@ -338,6 +339,7 @@ class LedgerMachine(RuleBasedStateMachine):
         quantity: int,
         expected_ms: int,
         final: bool,
+        source: str,
         policy: int,
         keyed: bool,
         last: bool,
@@ -351,12 +353,15 @@ class LedgerMachine(RuleBasedStateMachine):
                 line,
                 sku=sku,
                 node=node,
-                policy=commands.PURCHASE_ORDER,
+                policy=commands.TRANSFER_SUPPLY if source else commands.PURCHASE_ORDER,
                 time_ms=START_MS + expected_ms // 1000 * 1000,
                 text=name,
             )
+        else:
+            source = ""
         flags = commands.FINAL if final and kind == commands.RECEIVE_SUPPLY else 0
-        self._add(Operation(kind, (line,), self._request(keyed), flags=flags), last)
+        made = Operation(kind, (line,), self._request(keyed), channel=source, flags=flags)
+        self._add(made, last)
 
     @rule(
         line=st.one_of(

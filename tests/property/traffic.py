@@ -326,7 +326,13 @@ class Traffic:
 
     def _adjust(self, now_ms: int) -> list[Operation]:
         lines = self._stock_lines(-3, 4)
-        return [Operation(commands.ADJUST, lines, self._request(), flags=self._flags())]
+        return [self._referring(commands.ADJUST, lines, flags=self._flags())]
+
+    def _referring(self, kind: int, lines: tuple[Line, ...], flags: int = 0) -> Operation:
+        """A command that may name a document, long or short."""
+        self.made += 1
+        reference = self.chance.choice(["", "", f"doc-{self.made}", f"{self.made:064}"])
+        return Operation(kind, lines, self._request(), flags=flags, reference=reference)
 
     def _count(self, now_ms: int) -> list[Operation]:
         counted: dict[tuple[str, str], Line] = {}
@@ -337,7 +343,7 @@ class Traffic:
             line = replace(line, time_ms=time_ms, policy=self._policy())
             counted.setdefault((line.sku, line.node), line)
         lines = tuple(counted.values())
-        return [Operation(commands.COUNT, lines, self._request(), flags=self._flags())]
+        return [self._referring(commands.COUNT, lines, flags=self._flags())]
 
     def _moment(self, now_ms: int) -> int:
         """A time to count at: often the very millisecond in which something happened."""
@@ -357,7 +363,7 @@ class Traffic:
             )
             for line in self._stock_lines(-2, 3)
         )
-        return [Operation(commands.WITHHOLD, lines, self._request(), flags=self._flags())]
+        return [self._referring(commands.WITHHOLD, lines, flags=self._flags())]
 
     def _transfer(self, now_ms: int) -> list[Operation]:
         source, target = self._node(), self._node()
@@ -376,7 +382,7 @@ class Traffic:
             )
             for number in range(self.chance.choice([1, 1, 2]))
         )
-        return [Operation(commands.TRANSFER, lines, self._request())]
+        return [self._referring(commands.TRANSFER, lines)]
 
     def _travelling(self) -> str:
         self.made += 1
@@ -393,12 +399,15 @@ class Traffic:
             *place,
             name,
             self._units(8),
-            policy=commands.PURCHASE_ORDER,
+            policy=self.chance.choice([commands.PURCHASE_ORDER, commands.TRANSFER_SUPPLY]),
             time_ms=START_MS + 1000 * self.chance.randrange(60),
             flags=self._policy(),
             text=name,
         )
-        return [Operation(commands.UPSERT_SUPPLY, (line,), self._request())]
+        source = ""
+        if line.policy == commands.TRANSFER_SUPPLY and self.chance.random() < 0.6:
+            source = self._node()
+        return [Operation(commands.UPSERT_SUPPLY, (line,), self._request(), channel=source)]
 
     def _supply(self) -> str:
         open_ones = [name for name, each in self.model.world.supplies.items() if each.open]
@@ -410,7 +419,7 @@ class Traffic:
         final = self.chance.random() < 0.3
         line = Line(scope=self._supply(), quantity=self.chance.randint(0, 6), flags=self._policy())
         flags = commands.FINAL if final else 0
-        return [Operation(commands.RECEIVE_SUPPLY, (line,), self._request(), flags=flags)]
+        return [self._referring(commands.RECEIVE_SUPPLY, (line,), flags=flags)]
 
     def _cancel_supply(self, now_ms: int) -> list[Operation]:
         line = Line(scope=self._supply(), flags=self._policy())

@@ -88,6 +88,7 @@ class Supply:
     order: int
     quantity: int
     open: bool = True
+    source: str = ""  # the node it comes from
 
 
 @dataclass(slots=True)

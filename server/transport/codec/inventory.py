@@ -259,7 +259,7 @@ def upsert_supply(
     """UpsertSupply."""
     name = _supply_id(check, request.supply_id)
     kind = check.enumerated("type", request.type, SUPPLY_TYPES, default=None)
-    check.identifier("source_node", request.source_node, "node_bytes_max")
+    source = check.identifier("source_node", request.source_node, "node_bytes_max")
     if request.source_node and kind != commands.TRANSFER_SUPPLY:
         check.invalid("source_node", request.source_node, "is only for supplies of type TRANSFER")
     expected_ms = 0
@@ -281,6 +281,7 @@ def upsert_supply(
     columns.add(
         commands.UPSERT_SUPPLY,
         caller=caller,
+        channel=source,
         request_id=request_id_of(check, request.request_id),
         lines=[row],
         line_texts=[name],
@@ -419,14 +420,18 @@ def ingest_columns(
     times_ms: Any,
     policy: int,
 ) -> CommandBatch:
-    """A chunk of a feed as one COUNT whose lines apply one by one. Arrays of one length."""
+    """A chunk of a feed as one COUNT whose lines apply one by one. Arrays of one length.
+
+    The feed's name stands for the request's in its movements, and is their reference.
+    """
     count_of_lines = len(sku_keys)
     headers = np.zeros(1, HEADER)
     header = headers[0]
     header["kind"] = commands.COUNT
     header["flags"] = commands.PER_LINE
     header["line_count"] = count_of_lines
-    header["text_bytes"] = len(caller) + len(feed_id)
+    header["text_bytes"] = len(feed_id) + len(caller) + len(feed_id)
+    header["owner_bytes"] = len(feed_id)
     header["actor_bytes"] = len(caller)
     header["reference_bytes"] = len(feed_id)
     request_hi, request_lo = request_key(caller, feed_request_id(feed_id, sequence))
@@ -439,7 +444,7 @@ def ingest_columns(
     lines["line"] = np.arange(count_of_lines, dtype=np.uint16)
     lines["kind"] = commands.AT_NODE
     lines["policy"] = policy
-    text = np.frombuffer(bytearray(caller + feed_id), np.uint8)
+    text = np.frombuffer(bytearray(feed_id + caller + feed_id), np.uint8)
     return CommandBatch(headers, lines, text)
 
 

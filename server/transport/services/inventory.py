@@ -91,11 +91,11 @@ class InventoryService:
         called = self._view.names.position(int(told["position"]))
         return told_position(told, called.sku, called.node)
 
-    def _supply(self, answer: Outcomes, source_node: str = "") -> messages.Supply:
+    def _supply(self, answer: Outcomes) -> messages.Supply:
         """The one supply an answer tells."""
         told = balances.told(answer.details)
         (row,) = told[told["position_kind"] == tables.SUPPLY]
-        return told_supply(self._view, row, source_node)
+        return supply_message(row, self._view.names)
 
     # --- On hand -----------------------------------------------------------------------------
 
@@ -158,7 +158,8 @@ class InventoryService:
         reply.source_positions.extend(self._stock(row) for row in stock[0::2])
         reply.destination_positions.extend(self._stock(row) for row in stock[1::2])
         reply.supplies.extend(
-            told_supply(self._view, row, request.source_node)
+            # Answers that an older version gave do not have the source.
+            supply_message(row, self._view.names, request.source_node)
             for row in told[told["position_kind"] == tables.SUPPLY]
         )
         return reply
@@ -184,12 +185,15 @@ class InventoryService:
         self, request: messages.UpsertSupplyRequest, call: Call
     ) -> messages.UpsertSupplyResponse:
         """UpsertSupply."""
-        lines = [refusals.Line(field="(request)", sku=request.sku, node=request.node)]
+        lines = [
+            refusals.Line(field="(request)", sku=request.sku, node=request.node),
+            refusals.Line(field="source_node", node=request.source_node),  # SOURCE_LINE
+        ]
         names = {"sku": request.sku, "node": request.node, "supply_id": request.supply_id}
         answer = await self._submit(codec.upsert_supply, request, call, lines, names)
         await self._move(request, answer, call)
         return messages.UpsertSupplyResponse(
-            supply=self._supply(answer, request.source_node),
+            supply=self._supply(answer),
             shortfall_quantity=_shortfall(answer.details),
             revision=int(answer.rows["revision"][0]),
         )
@@ -279,12 +283,6 @@ class InventoryService:
 
 
 # --- What an answer tells --------------------------------------------------------------------
-
-
-def told_supply(view: LedgerView, told: np.void, source_node: str = "") -> messages.Supply:
-    """A supply as an answer tells it."""
-    called = view.names.position(int(view.state.supplies["position"][int(told["supply"])]))
-    return supply_message(told, called, source_node)
 
 
 def _lines(field: str, items: Iterable[Any], *, node: str = "") -> list[refusals.Line]:

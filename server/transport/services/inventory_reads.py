@@ -206,6 +206,7 @@ class InventoryReads:
         sku, node = self._called(int(movement["position"]))
         reason = int(movement["reason"])
         adjusted = reason >= ADJUSTMENT_BASE
+        cause = reads.movement_cause(state, slot)
         made = messages.InventoryMovement(
             revision=int(movement["revision"]),
             create_time=timestamp(int(movement["time_ms"])),
@@ -215,6 +216,9 @@ class InventoryReads:
             on_hand_delta=int(movement["delta"]),
             withheld_delta=int(movement["withheld_delta"]),
             on_hand=int(movement["on_hand"]),
+            supply_id=cause.supply_id,
+            request_id=cause.request_id,
+            reference=cause.reference,
         )
         if movement["bucket"]:
             made.bucket = _WIRE_BUCKETS[int(movement["bucket"])]
@@ -228,9 +232,6 @@ class InventoryReads:
                 made.reservation_id = reads.reservation_id(state, row)
         if reason == tables.FULFILLMENT:
             made.committed_delta = int(movement["delta"])
-        size = int(movement["reference_bytes"])
-        if size:
-            made.reference = state.arrays["movement_text"][slot, :size].tobytes().decode()
         return made
 
     # --- Supplies, capacities, fences --------------------------------------------------------
@@ -253,7 +254,7 @@ class InventoryReads:
             )
         reply = messages.ListSuppliesResponse(
             supplies=[
-                supply_message(read_balance(state, row), self._view.names.position(row))
+                supply_message(read_balance(state, row), self._view.names)
                 for row in state.supplies["position"][found].tolist()
             ],
             next_page_token=page.token(after),

@@ -168,6 +168,32 @@ async def test_what_happened_to_a_reservation_and_by_whom(journal: Journal) -> N
     assert expired.time_ms == BEGIN_MS + 12_000
 
 
+async def test_what_moves_units_names_its_request(url: str) -> None:
+    made = await open_journal(url, JournalIdentity())
+    state = await write(made)
+    columns = Columns()
+    columns.add(
+        commands.ADJUST,
+        caller=b"wms",
+        request_id=b"a-1",
+        reference=b"note",
+        lines=[line(sku=b"pear", node=b"berlin", quantity=3, kind=commands.AT_NODE)],
+    )
+    batch = columns.batch()
+    first = state.revision + 1
+    answered = machine.apply(state, BEGIN_MS + 14_000, batch)
+    checksum = outcome_checksum(answered)
+    await made.append(Entry(first, first, BEGIN_MS + 14_000, checksum, batch.to_bytes()))
+    await made.close()
+    reading = await open_existing(url)
+    (event,) = await told(reading, request="a-1", caller="wms")
+    assert (event.what, event.request, event.actor) == ("ADJUST", "a-1", "wms")
+    assert (event.reference, event.owner) == ("note", "")
+    (hold,) = await told(reading, request="q-1", caller="shop")
+    assert (hold.owner, hold.request) == ("ada", "")
+    await reading.close()
+
+
 async def test_what_became_of_a_request_and_of_a_caller(journal: Journal) -> None:
     assert brief(await told(journal, request="q-3", caller="shop")) == [
         (7, "CREATE", "INSUFFICIENT_STOCK", "r-3")

@@ -113,8 +113,8 @@ async def test_a_closed_journal_says_so(harness: Harness) -> None:
 
 async def test_a_journal_of_another_format_is_refused(harness: Harness) -> None:
     await (await filled(harness, 1)).close()
-    harness.set_genesis(genesis_of(WHO, format_version=3))
-    with pytest.raises(JournalMismatch, match="format 3, this version reads formats 1, 2"):
+    harness.set_genesis(genesis_of(WHO, format_version=4))
+    with pytest.raises(JournalMismatch, match="format 4, this version reads formats 1, 2, 3"):
         await harness.open()
 
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from engine import machine
+from engine import machine, reads
+from engine.balances import read_balance
 from engine.commands import CommandBatch
 from engine.state import State
 from server.application.ledger import outcome_checksum
@@ -28,7 +29,7 @@ from tests.property import test_walks
 from tests.property.pair import ROOM, SETUP, Pair
 
 WHO = JournalIdentity(ledger_id="the-ledger-of-format-1")
-SEED = 11
+SEED = 31  # format 3: supplies of every source, long and short texts; before: 11
 BALANCES = ("kind", "on_hand", "held", "committed", "withheld")
 
 
@@ -58,6 +59,21 @@ def told_of(state: State) -> dict[str, Any]:
         "ended": int(meta["terminal_count"]),
         "short_units": int(meta["short_units"]),
         "balances": rows.T.tolist(),
+        **_causes_of(state),
+    }
+
+
+def _causes_of(state: State) -> dict[str, Any]:
+    """Since format 3: what made each movement that is kept, and where supplies come from."""
+    meta, size = state.meta[0], len(state.movements)
+    numbers = range(int(meta["movement_oldest"]), int(meta["movement_next"]))
+    told = [
+        read_balance(state, row)
+        for row in state.supplies["position"][: int(meta["supply_count"])].tolist()
+    ]
+    return {
+        "causes": [list(reads.movement_cause(state, number % size)) for number in numbers],
+        "sources": [reads.name_text(state, int(supply["source"]) - 1) for supply in told],
     }
 
 

@@ -40,9 +40,9 @@ class Ledger(Reference):
         }
 
     def apply(self, now_ms: int, batch: CommandBatch) -> None:
-        """Apply the commands of one record. The sizes of tables decide nothing, and use no
+        """Apply the commands of one record. Sizes of tables and formats decide nothing, and use no
         revision; they come alone."""
-        if not (batch.headers["kind"] == commands.RESIZE).any():
+        if not np.isin(batch.headers["kind"], (commands.RESIZE, commands.SET_FORMAT)).any():
             Reference.apply(self, now_ms, batch)
 
     def _dispatch(self, header: np.void, lines: np.ndarray, request: Key) -> Expected:

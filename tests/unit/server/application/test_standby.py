@@ -13,7 +13,8 @@ from dataclasses import replace
 
 import pytest
 
-from engine import commands, invariants
+from engine import commands, invariants, reads, tables
+from engine.reads import Cause
 from engine.state import Capacity
 from server.application.ledger import Ledger
 from server.application.piece_queue import REPORT
@@ -28,9 +29,11 @@ from server.journal.errors import (
     JournalRefused,
     JournalUnavailable,
 )
-from server.journal.genesis import JournalIdentity
+from server.journal.genesis import Genesis, JournalIdentity
 from server.journal.port import Journal
 from server.journal.record import Cursor, Entry, JournalRecord, RecordId
+from tests import columns
+from tests.columns import Line
 from tests.simulation.manual_clock import ManualClock
 from tests.simulation.memory_journal import MemoryDisk, MemoryJournal
 from tests.simulation.orders import count, create, define
@@ -376,6 +379,33 @@ async def test_its_own_table_sizes_become_the_ledger_s_when_it_takes_over() -> N
         await MemoryJournal.open(disk, WHO), LARGER, holder="after", on_lost=ignore
     )
     assert invariants.state_hash(again.state) == live
+
+
+async def test_a_ledger_of_an_older_format_becomes_one_of_this_version_s() -> None:
+    """Not before it is its turn: until then the other version writes, and knows its own alone."""
+    disk = MemoryDisk()
+    old = Genesis(format_version=2, ledger_id="old", tenant=WHO.tenant, shard=WHO.shard)
+    disk.genesis = old.to_bytes()
+    writer = await MemoryJournal.open(disk, WHO)
+    await writer.claim("the old version", ignore)
+    async with following(disk) as follower:
+        assert follower.standby.state.format_number == 0
+        disk.owner = ""
+        ledger, _ = await follower.run
+        assert ledger.state.format_number == tables.FORMAT
+        sequencer = Sequencer(ledger, ManualClock(ledger.state.now_ms))
+        for kind, name in ((commands.SKU, "pear"), (commands.NODE, "berlin")):
+            await sequencer.submit(define(kind, [name]), priority=REPORT)
+        lines = [Line("pear", "berlin", quantity=5)]
+        counted = columns.command(commands.COUNT, lines, request_id="q")
+        await sequencer.submit(counted, priority=REPORT)
+        live = invariants.state_hash(ledger.state)
+        await sequencer.close()
+    again, _ = await recover(
+        await MemoryJournal.open(disk, WHO), CAPACITY, holder="after", on_lost=ignore
+    )
+    assert invariants.state_hash(again.state) == live
+    assert reads.movement_cause(again.state, 0) == Cause("q", "", "")
 
 
 async def test_sizes_that_did_not_reach_the_journal_are_forgotten(flaky: type[Flaky]) -> None:
