@@ -52,19 +52,23 @@ def throughput(result: Result) -> Chart:
 
 
 def latency(result: Result) -> Chart:
-    """Percentiles of what was served, by class, from the moment a call was due."""
+    """Percentiles of what was served, by class, from the moment a call was due: the witness', where
+    there is one."""
     series = []
-    steps = sorted({step for _, step in result.recording.by_second})
+    heard = result.witness or result.recording
+    whom = "the witness" if result.witness else "callers"
+    steps = sorted({step for _, step in heard.by_second})
     for step in steps:
         rows = sorted(
             (second, latencies)
-            for (second, name), latencies in result.recording.by_second.items()
+            for (second, name), latencies in heard.by_second.items()
             if name == step and second >= 0
         )
         for percentile in (50, 99) if step == "hold" else (99,):
             points = [(second + 0.5, rows_.ms(percentile) or 0.0) for second, rows_ in rows]
             series.append(Series(f"{step} p{percentile}", f"{step} p{percentile}", points))
-    chart = _chart(result, "Latency of what was served, from when it was due", "ms", series)
+    title = f"Latency of what {whom} got, from when it was due"
+    chart = _chart(result, title, "ms", series)
     chart.is_logarithmic = True
     for bar in result.scenario.bars:
         if bar.measure == "admitted_p99_ms" and bar.at_most:

@@ -111,8 +111,9 @@ def _cards(result: Result) -> list[dict[str, str]]:
     if told["goodput_10x"] is not None:
         hint = f"goodput at 10x; the generators made {told['offered_multiple_max'] or 0:.1f}x"
         cards.append(("at ten times", f"{told['goodput_10x']:.0%}", hint))
+    heard = f"from when they were due{', by the witness' if result.witness else ''}"
     for name, key, form, hint in (
-        ("p99 of holds served", "admitted_p99_ms", "{:,.0f} ms", "from when they were due"),
+        ("p99 of holds served", "admitted_p99_ms", "{:,.0f} ms", heard),
         ("recovered after", "recovery_seconds", "{:.0f} s", "of the last overload"),
         ("confirms", "confirm_success", "{:.2%}", "of holds that had not expired"),
         ("sold", "sold_share", "{:.2%}", "of the hot SKU"),
