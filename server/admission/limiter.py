@@ -235,6 +235,10 @@ class Limiter:
         if took_ms > 0:
             self._limit.update(took_ms, self._in_flight_max)
             self._wait_ms = took_ms
+        elif self._refused:
+            # Nothing waits in the ledger, and those who come now never tell of it: the limit would
+            # stay where a stall left it until somebody buys again.
+            self._limit.rise()
         self._spread_limits()
         busy_s = self._busy_s()
         self.busy_share = (busy_s - self._busy_began_s) / (now_s - self._began_s)
