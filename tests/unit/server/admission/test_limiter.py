@@ -202,6 +202,16 @@ def test_a_ledger_that_does_not_answer_lowers_it_too() -> None:
     assert world.limiter.limit < 300
 
 
+def test_after_an_idle_hour_nobody_is_dropped_for_the_last_answer_before() -> None:
+    world = World()
+    assert world.limiter.enter(WorkClass.RESERVE, "a") is None
+    world.answer(WorkClass.RESERVE, 5.0)
+    world.now_s += 3_600.0
+    assert world.limiter.shortest_s == 0.0
+    assert world.limiter.enter(WorkClass.RESERVE, "a") is None  # ends the window of an hour
+    assert world.limiter.shortest_s == 0.0
+
+
 @pytest.mark.parametrize("work", [WorkClass.ROUTE, WorkClass.READ, WorkClass.REPORT])
 def test_who_tells_nothing_of_the_ledger_does_not_suffer_for_ever_from_a_stall(
     work: WorkClass,
