@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -65,7 +64,7 @@ async def turns() -> None:
 
 
 @pytest.fixture
-def core(monkeypatch: pytest.MonkeyPatch) -> Iterator[Core]:
+def core(monkeypatch: pytest.MonkeyPatch) -> Core:
     made = Core()
     inside = SimpleNamespace(
         _MethodResolver=lambda generic, registered: registered,
@@ -74,7 +73,7 @@ def core(monkeypatch: pytest.MonkeyPatch) -> Iterator[Core]:
         _RequestCallError=OverError,
     )
     monkeypatch.setattr(hands, "cygrpc", inside)
-    yield made
+    return made
 
 
 def begun(core: Core, calls_max: int) -> Hands:
