@@ -14,7 +14,8 @@ commits in groups is *slower by design* when more is under way, and still does m
 Invariants
 1. `limit_min <= limit <= limit_max`.
 2. While answers are faster than `tolerated_ms_min` the limit never falls.
-3. It grows only where at least half of it was in use: what was not needed was not tried out.
+3. It grows only where at least half of it was in use, what was not needed was not tried out; or
+   where it kept someone out while nothing told of any congestion (`rise`).
 
 Callers: `limiter`, once a window.
 """
@@ -32,6 +33,7 @@ _USUAL_WEIGHT_CONGESTED: Final = _USUAL_WEIGHT / 10
 _WEIGHT: Final = 0.5
 _GRADIENT_MIN: Final = 0.5
 _GRADIENT_MAX: Final = 2.0
+_RISE: Final = 1.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +98,7 @@ class GradientLimit:
         tolerated_ms = self.tolerated_ms
         is_congested = took_ms > tolerated_ms
         self._learn(took_ms, _USUAL_WEIGHT_CONGESTED if is_congested else _USUAL_WEIGHT)
-        if not is_congested and in_flight_max < self._limit / 2:
+        if not is_congested and in_flight_max < self.limit // 2:
             return self.limit
         gradient = max(_GRADIENT_MIN, min(_GRADIENT_MAX, tolerated_ms / took_ms))
         # Falling, it counts from what was under way: a limit far above that says nothing.
@@ -104,6 +106,12 @@ class GradientLimit:
         aim = base * gradient + math.sqrt(base)
         moved = self._limit + (aim - self._limit) * _WEIGHT
         self._limit = max(self.settings.limit_min, min(self.settings.limit_max, moved))
+        return self.limit
+
+    def rise(self) -> int:
+        """A window is over that kept someone out, and in which nothing was answered that tells how
+        long answers take; the new limit. What lowered it may be long over. O(1)."""
+        self._limit = min(self.settings.limit_max, self._limit * _RISE)
         return self.limit
 
     def _learn(self, took_ms: float, weight: float) -> None:

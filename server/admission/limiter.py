@@ -235,6 +235,10 @@ class Limiter:
         if took_ms > 0:
             self._limit.update(took_ms, self._in_flight_max)
             self._wait_ms = took_ms
+        elif self._refused:
+            # Nothing waits in the ledger, and those who come now never tell of it: the limit would
+            # stay where a stall left it until somebody buys again.
+            self._limit.rise()
         self._spread_limits()
         busy_s = self._busy_s()
         self.busy_share = (busy_s - self._busy_began_s) / (now_s - self._began_s)
@@ -250,7 +254,9 @@ class Limiter:
         elif now_s - self._bad_s > _CALM_S:
             self._bad_windows = 0
         self._demand = (self._entered + self._refused) / max(1, self._entered)
-        self._shortest_before_s = self._shortest_s if self._answers else 0.0
+        # Of a window that nobody ended for long it is not known when its answers came.
+        is_fresh = self._answers and now_s - self._began_s <= 2 * _WINDOW_S_MAX
+        self._shortest_before_s = self._shortest_s if is_fresh else 0.0
         self._shortest_s = float("inf")
         self._began_s = now_s
         self._busy_began_s = busy_s

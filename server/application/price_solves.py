@@ -65,6 +65,12 @@ class PriceSolves:
             await asyncio.wait([self._working])
 
     async def _work(self) -> None:
+        try:
+            await self._solve_what_is_due()
+        except Exception as fault:  # noqa: BLE001 - such as a decision another version kept
+            _log.error("prices can not be solved, the next promises try", exc_info=fault)
+
+    async def _solve_what_is_due(self) -> None:
         while self._duals.is_due:
             if self._is_browned_out():
                 if self._browned_out_at != self._duals.newest_point:

@@ -15,7 +15,9 @@ the budget is kept back for what this process does without it.
 
 Solvers are started by a small process (`solver_starter`) and speak over a Unix socket that only
 this user can reach; the first wave starts them, unless they are to be there from the start. A
-solver is replaced after some jobs, for what its libraries may have lost.
+solver is replaced after some jobs, for what its libraries may have lost. Who brings a job never
+waits for one to be started but for one to be idle: a caller that goes away, or whose time is short,
+must not cut a start in two. Where one could not be started, the next job has it tried again.
 
 Callers: `server.lifecycle` (start and end), services that route waves, `price_solves`. One event
 loop.
@@ -38,6 +40,7 @@ from typing import Any, Final, TypeVar
 from engine.routing.waves.answer import WaveAnswer
 from engine.routing.waves.in_turn import route_in_slices
 from engine.routing.waves.wave import Wave
+from server import logs
 from server.application.pace import Pace
 from server.application.solver_messages import (
     FRAME_BYTES_MAX,
@@ -52,6 +55,8 @@ from server.application.solver_messages import (
 
 Prices = TypeVar("Prices")
 
+_log = logs.get("solver_pool")
+
 _STARTER: Final = Path(__file__).with_name("solver_starter.py")
 _COMMAND: Final = (sys.executable, "-m", "server.application.solver_process")
 _ORDERS_PER_SLICE: Final = 4
@@ -63,7 +68,9 @@ _SOLVER_PART: Final = 0.85
 """Of the time until it would be ended that a solver is told to finish in."""
 _SENT_AT_ONCE: Final = 1 << 18
 """Bytes of a job: a large wave is a hundred megabytes, which nobody is to wait for."""
-_BROKEN: Final = (OSError, EOFError, ValueError, KeyError)
+_BROKEN: Final = (
+    *(OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError),
+)
 """What a solver that ended, or that talks nonsense, looks like from here."""
 
 
@@ -79,7 +86,7 @@ class NotPriced(enum.StrEnum):
     HUNG = "HUNG"
     """It was ended at the deadline."""
     UNSERVED = "UNSERVED"
-    """None was free until then, or there are none."""
+    """None was free until then, or there are none, or the job is larger than they take."""
 
 
 class NotPricedError(Exception):
@@ -188,7 +195,8 @@ class SolverPool:
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiting = 0
         self._under_way = 0
-        self._were_started = False
+        self._coming = 0
+        """Solvers that are about to be started."""
 
     @property
     def pids(self) -> list[int]:
@@ -212,21 +220,16 @@ class SolverPool:
             return
         self._folder = Path(tempfile.mkdtemp(prefix="holdfast-solver-"))
         self._server = await asyncio.start_unix_server(self._greet, self._folder / "socket")
-        self._starter = await asyncio.create_subprocess_exec(
-            # Isolated and without site-packages: it needs the standard library alone.
-            *(sys.executable, "-I", "-S", str(_STARTER)),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-        )
+        self._starter = await _start_starter()
         if self.limits.at_start:
-            await self._start_all()
+            self._start_missing()
 
-    async def _start_all(self) -> None:
-        if self._were_started or self._starter is None:
-            return
-        self._were_started = True
-        for _ in range(self.limits.solvers):
-            await self._start_one()
+    def _start_missing(self) -> None:
+        """Start as many as there should be and are not, beside whoever asks for one."""
+        if self._starter is not None:
+            there = len(self._solvers) + len(self._starting) + self._coming
+            for _ in range(self.limits.solvers - there):
+                self._start_another(None)
 
     async def close(self) -> None:
         """End everything. May be called twice."""
@@ -250,7 +253,7 @@ class SolverPool:
 
     async def ready(self) -> None:
         """Wait until a solver is idle."""
-        await self._start_all()
+        self._start_missing()
         solver = await self._idle.get()
         self._idle.put_nowait(solver)
 
@@ -311,7 +314,10 @@ class SolverPool:
             raise NotPricedError(NotPriced.UNSERVED)
         deadline = asyncio.get_running_loop().time() + budget_s
         # Made in a thread: the decisions of hundreds of orders are a megabyte.
-        data = await asyncio.to_thread(frame, Kind.PRICES, job)
+        try:
+            data = await asyncio.to_thread(frame, Kind.PRICES, job)
+        except ValueError as fault:  # of a network that is too large
+            raise NotPricedError(NotPriced.UNSERVED) from fault
         solver = await self._spare_solver(deadline)
         if solver is None:
             raise NotPricedError(NotPriced.UNSERVED)
@@ -337,9 +343,9 @@ class SolverPool:
     async def _spare_solver(self, deadline: float) -> _Solver | None:
         """A solver that lives and that no wave waits for, or None when the deadline comes first."""
         self._restart_overdue()
+        self._start_missing()
         try:
             async with asyncio.timeout_at(deadline):
-                await self._start_all()
                 while True:
                     while self._idle.qsize() <= self._waiting:
                         self._freed.clear()
@@ -349,7 +355,7 @@ class SolverPool:
                         return solver
                     self.counts.crashed += 1
                     self._replace(solver)
-        except OSError:  # too late, or the process that starts solvers has ended
+        except TimeoutError:
             return None
 
     async def _by_solver(
@@ -410,10 +416,10 @@ class SolverPool:
     async def _next_solver(self, deadline: float) -> _Solver | None:
         """A solver that lives, or None when the deadline comes first."""
         self._restart_overdue()
+        self._start_missing()
         self._waiting += 1
         try:
             async with asyncio.timeout_at(deadline):
-                await self._start_all()
                 while True:
                     solver = await self._idle.get()
                     if not solver.reader.at_eof():
@@ -438,18 +444,39 @@ class SolverPool:
     # -- solvers come and go
 
     async def _tell_starter(self, request: dict[str, Any]) -> int:
+        """The process that it started or ended. Raises OSError where it could not."""
         async with self._asking:
-            starter = self._starter
-            if starter is None:
-                raise OSError("the pool is closed")
-            assert starter.stdin is not None
-            assert starter.stdout is not None
+            line = await self._asked(request)
+            if not line and self._starter is not None:
+                # It has ended, and mostly what it had started with it: those are replaced by and
+                # by, as they are found to be gone.
+                with contextlib.suppress(ProcessLookupError):
+                    self._starter.kill()
+                await self._starter.wait()
+                self._starter = await _start_starter()
+                line = await self._asked(request)
+        if not line:
+            raise OSError("the process that starts solvers has ended")
+        answer = json.loads(line)
+        if "pid" not in answer:
+            raise OSError(answer["failed"])
+        return int(answer["pid"])
+
+    async def _asked(self, request: dict[str, Any]) -> bytes:
+        """What the process that starts solvers says; nothing where it has ended."""
+        starter = self._starter
+        if starter is None:
+            raise OSError("the pool is closed")
+        assert starter.stdin is not None
+        assert starter.stdout is not None
+        if starter.returncode is not None:
+            return b""
+        try:
             starter.stdin.write(json.dumps(request).encode() + b"\n")
             await starter.stdin.drain()
-            line = await starter.stdout.readline()
-            if not line:
-                raise OSError("the process that starts solvers has ended")
-            return int(json.loads(line)["pid"])
+            return await starter.stdout.readline()
+        except (BrokenPipeError, ConnectionResetError):
+            return b""
 
     async def _start_one(self) -> None:
         assert self._folder is not None
@@ -480,7 +507,7 @@ class SolverPool:
             if now - since > self.limits.start_s_max:
                 del self._starting[pid]
                 self.counts.crashed += 1
-                self._later(self._end_and_start(pid))
+                self._start_another(pid)
 
     def _give_back(self, solver: _Solver) -> None:
         solver.jobs += 1
@@ -498,18 +525,33 @@ class SolverPool:
     def _replace(self, solver: _Solver) -> None:
         solver.writer.close()
         self._solvers.discard(solver)
-        self._later(self._end_and_start(solver.pid))
+        self._start_another(solver.pid)
 
-    async def _end_and_start(self, pid: int) -> None:
-        # Without its starter the pool goes on by kernels alone.
-        with contextlib.suppress(OSError):
-            await self._tell_starter({"end": pid})
-            await self._start_one()
-
-    def _later(self, work: Any) -> None:
-        task: asyncio.Task[None] = asyncio.ensure_future(work)
+    def _start_another(self, ended: int | None) -> None:
+        """In place of a process that is to be ended, if any."""
+        self._coming += 1
+        task = asyncio.ensure_future(self._end_and_start(ended))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _end_and_start(self, ended: int | None) -> None:
+        try:
+            if ended is not None:
+                await self._tell_starter({"end": ended})
+            await self._start_one()
+        except OSError as fault:
+            _log.warning("a solver could not be started, the next job tries", reason=str(fault))
+        finally:
+            self._coming -= 1
+
+
+async def _start_starter() -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        # Isolated and without site-packages: it needs the standard library alone.
+        *(sys.executable, "-I", "-S", str(_STARTER)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
 
 
 async def _receive(reader: asyncio.StreamReader) -> tuple[Kind, bytes]:

@@ -1,8 +1,9 @@
 """A small program that starts and ends solvers for `solver_pool`, run by its path.
 
 Reads one JSON object a line: ``{"start": [...]}`` starts a command, ``{"end": pid}`` kills one that
-it started and waits until it is gone; either is answered with ``{"pid": ...}``. Ends with its
-input, and everything it started with it. Imports next to nothing, for the reason that `launcher`
+it started and waits until it is gone; either is answered with ``{"pid": ...}``, a command that can
+not be started with the reason, ``{"failed": ...}``. Ends with its input, and everything it started
+with it. Imports next to nothing, for the reason that `launcher`
 gives: starting a process from a large one stops the writer.
 """
 
@@ -23,16 +24,23 @@ def main() -> int:
         for line in sys.stdin.buffer:
             request = json.loads(line)
             if "start" in request:
-                started = subprocess.Popen(request["start"], stdin=subprocess.DEVNULL)
-                running[started.pid] = started
-                pid = started.pid
+                try:
+                    # Of its own output it gets none: that is for answers, and must end with it.
+                    started = subprocess.Popen(
+                        request["start"], stdin=subprocess.DEVNULL, stdout=sys.stderr
+                    )
+                except OSError as fault:  # no memory, or too many processes: perhaps not for long
+                    answer: dict[str, int | str] = {"failed": str(fault)}
+                else:
+                    running[started.pid] = started
+                    answer = {"pid": started.pid}
             else:
-                pid = request["end"]
-                ended = running.pop(pid, None)
+                ended = running.pop(request["end"], None)
                 if ended is not None:
                     ended.kill()
                     ended.wait()
-            sys.stdout.write(json.dumps({"pid": pid}) + "\n")
+                answer = {"pid": request["end"]}
+            sys.stdout.write(json.dumps(answer) + "\n")
             sys.stdout.flush()
     finally:
         for process in running.values():

@@ -25,6 +25,11 @@ Stamp = tuple[tuple[int, int, int], ...]
 class CertificateRefused(Exception):
     """The files are no certificate, key and authorities that belong together; says why."""
 
+    @property
+    def is_of_the_system(self) -> bool:
+        """Whether they could not be read, which may pass without a change of theirs."""
+        return isinstance(self.__cause__, OSError) and not isinstance(self.__cause__, ssl.SSLError)
+
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
@@ -52,6 +57,7 @@ class Certificates:
         self._client_ca = client_ca
         self._on_reload = on_reload
         self._refused: Stamp | None = None
+        self._told: Stamp | None = None
         self._loaded = self._load()
 
     def credentials(self) -> grpc.ServerCredentials:
@@ -74,11 +80,15 @@ class Certificates:
         try:
             self._loaded = self._load()
         except CertificateRefused as fault:
-            self._refused = stamp
-            _log.error("changed certificate refused, the old one stays in use", reason=str(fault))
-            self._on_reload(False)
+            self._refused = None if fault.is_of_the_system else stamp
+            if self._told != stamp:
+                self._told = stamp
+                _log.error(
+                    "changed certificate refused, the old one stays in use", reason=str(fault)
+                )
+                self._on_reload(False)
             return None
-        self._refused = None
+        self._refused = self._told = None
         _log.info("certificate reloaded", certificate=str(self._certificate))
         self._on_reload(True)
         return self._loaded.configuration

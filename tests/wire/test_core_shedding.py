@@ -16,9 +16,11 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.message import Message
+from grpc_health.v1 import health_pb2
 
 import holdfast
 from holdfast.retry import RetryPolicy
+from holdfast.v1 import admin_service_pb2 as admin
 from holdfast.v1 import reservation_service_pb2 as messages
 from loadtests.light import frames
 from server.transport.hands import HANDS
@@ -127,6 +129,41 @@ async def test_confirmations_have_a_way_in_of_their_own(listeners: int, tmp_path
     assert unknown.code() is grpc.StatusCode.NOT_FOUND
     assert {future.code() for future in confirms} == {grpc.StatusCode.OK}
     assert {future.code() for future in crowd} > {grpc.StatusCode.OK}
+
+
+@pytest.mark.parametrize(
+    ("method", "request_of_it"),
+    [
+        ("/grpc.health.v1.Health/Check", health_pb2.HealthCheckRequest()),
+        ("/holdfast.v1.AdminService/GetStatus", admin.GetStatusRequest()),
+    ],
+)
+async def test_who_looks_after_the_server_has_a_way_in_of_their_own(
+    method: str, request_of_it: Message, tmp_path: Path
+):
+    """A crowd that reads must not have a healthy server killed."""
+    wire = await started(tmp_path, pending_calls_max=PENDING_MAX)
+    storm = Storm(wire.server.port, "/holdfast.v1.ReservationService/GetReservation")
+    looking = Storm(wire.server.port, method)
+    nothing = messages.GetReservationRequest(reservation_id="none")
+    try:
+        await asyncio.to_thread(storm.send_message(nothing).exception)
+        await asyncio.to_thread(looking.send_message(request_of_it).result)
+        # The loop stands still from here, and the core asks Python for one of the crowd.
+        crowd = [storm.send_message(nothing) for _ in range(CALLS)]
+        assert storm.wait_for(1 + CALLS - PENDING_MAX - 1)
+        looks = [looking.send_message(request_of_it) for _ in range(PENDING_MAX // 2)]
+        both = [*crowd, *looks]
+        await asyncio.gather(*(asyncio.to_thread(future.exception) for future in both))
+    finally:
+        storm.close()
+        looking.close()
+        await wire.stop()
+    assert {future.code() for future in looks} == {grpc.StatusCode.OK}
+    assert {future.code() for future in crowd} == {
+        grpc.StatusCode.NOT_FOUND,
+        grpc.StatusCode.CANCELLED,
+    }
 
 
 async def test_nothing_else_is_served_there(tmp_path: Path):

@@ -113,3 +113,25 @@ async def test_without_these_names_there_is_one_hand(
     assert made[0].count == 0
     assert set(await at_once(wire, 40)) == {grpc.StatusCode.OK}
     await wire.stop()
+
+
+async def test_callers_that_go_away_leave_nothing_under_way(tmp_path: Path, made: list[Hands]):
+    wire = await stocked(tmp_path, pending_calls_max=0)
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{wire.server.port}") as channel:
+        call = channel.unary_unary(METHOD)
+        calls = []
+        for number in range(150):
+            request = create(("pear", "berlin", 1), request_id=f"gone-{number}")
+            calls.append(call(request.SerializeToString(), timeout=60))
+            for _ in range(number % 7):  # each as far on its way as another number of turns brings
+                await asyncio.sleep(0)
+            if number % 2:
+                calls[number - number % 5].cancel()
+        codes = {await each.code() for each in calls}
+    assert codes == {grpc.StatusCode.OK, grpc.StatusCode.CANCELLED}
+    while made[0]._under_way:
+        await asyncio.wait(set(made[0]._under_way))
+        await asyncio.sleep(0)
+    assert made[0]._let_in == 0
+    assert set(await at_once(wire, 3 * HANDS[METHOD])) == {grpc.StatusCode.OK}
+    await wire.stop()

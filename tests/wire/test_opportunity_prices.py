@@ -14,9 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from holdfast.v1 import network_service_pb2 as network
 from holdfast.v1 import routing_service_pb2 as routing
+from server.documents import ROUTING_DECISION
+from server.routing.decision_log import name_of
+from server.routing.decisions import Decision, Key
 from tests.wire import routing_network as small
 from tests.wire.conftest import Wire, refused
 
@@ -152,3 +156,44 @@ async def test_prices_fall_with_time_and_begin_anew_when_stock_comes(priced: Wir
     assert 0 < second < first
     priced.clock.advance(7 * 24 * HOUR_MS)  # a period later
     assert await price() == 0
+
+
+@pytest.mark.parametrize(
+    ("source_of_prices", "kept"),
+    [
+        ("pace", {"problem": b"HFP9 and what a newer version packs"}),
+        ("duals", {"command": b"HFC9 and what a newer version sends"}),
+    ],
+)
+async def test_a_decision_that_can_not_be_read_costs_no_promise(
+    tmp_path: Path, source_of_prices: str, kept: dict[str, bytes]
+):
+    wire = Wire(tmp_path / "data", routing_prices="on", routing_prices_from=source_of_prices)
+    await wire.start()
+    await small.build(wire)
+    await wire.stock("mug", "newark", 5)
+    parts = {
+        "order": b"",
+        "reply": b"a plan",
+        "refusal": b"",
+        "command": b"",
+        "problem": b"",
+        **kept,
+    }
+    decision = Decision(
+        key=Key((1, 2), (3, 4)),
+        time_ms=wire.clock.now_ms(),
+        attempt=0,
+        revision=1,
+        strategy=0,
+        work_budget=1,
+        **parts,
+    )
+    documents = wire.state.documents
+    documents[ROUTING_DECISION, name_of("other", 1)] = decision.to_bytes(), wire.state.revision
+    with structlog.testing.capture_logs() as logs:
+        for number in range(3):
+            assert (await promise(wire, reservation_id=f"r{number}")).reservation.reservation_id
+    told = [log for log in logs if "opportunity prices failed" in log["event"]]
+    assert [log["log_level"] for log in told] == ["error"]
+    await wire.stop()

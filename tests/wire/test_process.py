@@ -21,6 +21,7 @@ from holdfast.v1 import (
     network_service_pb2_grpc,
     reservation_service_pb2,
     reservation_service_pb2_grpc,
+    types_pb2,
 )
 from tests.wire.conftest import create
 
@@ -38,7 +39,9 @@ class Process:
     def __init__(self, data: Path, *flags: str) -> None:
         self._flags = ["--data", str(data), "--listen", "127.0.0.1:0", "--log-format", "json"]
         self._flags += ["--metrics-listen", "off", *_SMALL, *flags]
-        self.port = 0
+        self.port = self.settle_port = 0
+        self.other_lines: list[str] = []
+        """Of what it wrote: those that are no event, such as a traceback of Python's own."""
 
     async def start(self) -> None:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("HOLDFAST_")}
@@ -47,9 +50,10 @@ class Process:
             stderr=asyncio.subprocess.PIPE,
             env=environment,
         )
+        self.other_lines = []
         async for event in self.events():
             if event["event"] == "listening":
-                self.port = event["port"]
+                self.port, self.settle_port = event["port"], event["settle_port"]
             if event["event"] == "serving":
                 return
         raise AssertionError("it ended before it served")
@@ -59,6 +63,8 @@ class Process:
         async for line in self.process.stderr:
             if line.startswith(b"{"):
                 yield json.loads(line)
+            else:
+                self.other_lines.append(line.decode())
 
     async def end(self) -> tuple[int, list[str]]:
         """(exit status, events of the log until then)."""
@@ -209,3 +215,62 @@ async def test_a_second_server_on_the_same_data_is_refused(tmp_path: Path):
     assert await second.process.wait() == 2
     first.process.send_signal(signal.SIGTERM)
     assert (await first.end())[0] == 0
+
+
+async def test_a_drain_under_load_leaves_no_call_without_an_end(tmp_path: Path):
+    server = Process(tmp_path, "--settle-listen", "127.0.0.1:0", "--pending-calls-max", "0")
+    await server.start()
+    channel = server.channel()
+    await stocked(channel, 100_000)
+    settling = grpc.aio.insecure_channel(
+        f"127.0.0.1:{server.settle_port}", options=[("grpc.use_local_subchannel_pool", 1)]
+    )
+    create_it = reservation_service_pb2_grpc.ReservationServiceStub(channel).CreateReservation
+    confirm_it = reservation_service_pb2_grpc.ReservationServiceStub(settling).ConfirmReservation
+    held: set[str] = set()
+    confirmed: set[str] = set()
+    codes: set[grpc.StatusCode] = set()
+
+    async def shopper(number: int) -> None:
+        """Hold and confirm until the server drains; every third changes its mind meanwhile."""
+        for turn in range(1_000):
+            name = f"order-{number}-{turn}"
+            request = create(("pear", "berlin", 1), request_id=name, reservation_id=name)
+            confirm = reservation_service_pb2.ConfirmReservationRequest(
+                reservation_id=name, request_id=f"confirm-{name}"
+            )
+            try:
+                if turn % 3 == 2:
+                    call = create_it(request, timeout=60)
+                    await asyncio.sleep(0)
+                    call.cancel()
+                    continue
+                await create_it(request, timeout=60)
+                held.add(name)
+                await confirm_it(confirm, timeout=60)
+                confirmed.add(name)
+            except grpc.aio.AioRpcError as fault:
+                codes.add(fault.code())
+                return
+            if len(confirmed) == 200:
+                server.process.send_signal(signal.SIGTERM)
+
+    await asyncio.gather(*(shopper(number) for number in range(96)))
+    status, events = await server.end()
+    await channel.close()
+    await settling.close()
+    assert (status, server.other_lines) == (0, [])
+    assert {"draining", "stopped"} <= set(events)
+    assert "listeners did not end" not in events
+    assert codes <= {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
+
+    await server.start()
+    channel = server.channel()
+    get = reservation_service_pb2_grpc.ReservationServiceStub(channel).GetReservation
+    for name in held:
+        found = await get(reservation_service_pb2.GetReservationRequest(reservation_id=name))
+        if name in confirmed:
+            assert found.reservation.state == types_pb2.Reservation.STATE_CONFIRMED
+    await channel.close()
+    server.process.send_signal(signal.SIGTERM)
+    assert (await server.end())[0] == 0

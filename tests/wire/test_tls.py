@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import ssl
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+import structlog
 
 from holdfast.v1 import admin_service_pb2 as admin
 from holdfast.v1 import admin_service_pb2_grpc, reservation_service_pb2_grpc
@@ -189,6 +192,30 @@ async def test_files_that_do_not_fit_are_refused_at_the_start(
     )
     with pytest.raises(CannotStart, match=r"server\.pem"):
         await server.start()
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EMFILE])
+def test_files_that_could_not_be_read_for_a_while_are_taken_in_later(
+    tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch, code: int
+):
+    """Their rights were mended, or there were too many open files: their times stay the same."""
+    certificate, key = authority.server().write(tmp_path, "server")
+    heard: list[bool] = []
+    certificates = Certificates(certificate, key, None, on_reload=heard.append)
+    authority.server().write(tmp_path, "server")
+
+    def unread(context: ssl.SSLContext, *files: Any, **options: Any) -> None:
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as patched, structlog.testing.capture_logs() as logs:
+        patched.setattr(ssl.SSLContext, "load_cert_chain", unread)
+        for _ in range(3):
+            assert certificates.changed() is None
+    assert heard == [False]
+    assert len(logs) == 1
+    assert certificates.changed() is not None
+    assert heard == [False, True]
+    assert certificates.changed() is None
 
 
 async def test_a_port_that_is_taken_is_said(tmp_path: Path, wire: Wire):

@@ -188,6 +188,8 @@ class DualOpportunity:
             self._known = self._last
 
     def failed(self, due: Due) -> None:
-        """A job has no prices: the last ones stay, and nothing is made up for any more."""
+        """A job has no prices: the last ones stay, and nothing is made up for any more. What was
+        made up for until then counts."""
         if due.line is self._line:
             self._goal = _NO_POINT
+            self._known = self._last or self._known

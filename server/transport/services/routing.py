@@ -8,6 +8,7 @@ from engine.routing import limits as solver
 from engine.routing.plan import Plan, Status
 from engine.routing.prices.decide import Mode
 from engine.routing.solver import Strategy
+from engine.state import State
 from holdfast.v1 import routing_service_pb2 as messages
 from server.admission.brownout import Brownout
 from server.application.gateway import Phase
@@ -48,6 +49,7 @@ class RoutingService:
         self._metrics = metrics
         self._brownout = brownout
         self.prices = prices
+        self._is_told = False
         self.planner = Planner()
         self._express: Express | None = None
         self._told: Network | None = None
@@ -167,18 +169,37 @@ class RoutingService:
                 solved = self.planner.solve(assembly, work_budget=budget)
             raise no_plan(solved)
         if self.prices.mode is not Mode.OFF and strategy is Strategy.EXACT:
-            gateway = self._view.gateway
-            follows = gateway.phase is Phase.STANDBY
+            return self._priced(solved, state, now_ms, plans_max=plans_max, budget=budget)
+        return solved
+
+    def _priced(
+        self, solved: Solved, state: State, now_ms: int, *, plans_max: int, budget: int
+    ) -> Solved:
+        """With opportunity prices, or without where they fail: no order is lost for them."""
+        gateway = self._view.gateway
+        follows = gateway.phase is Phase.STANDBY
+        try:
             self.prices.refresh(state, gateway.documents_version, now_ms, follows=follows)
-            solved = self.planner.priced(
+            priced = self.planner.priced(
                 self.prices, solved, plans_max=plans_max, work_budget=budget
             )
-            if solved.opportunity is not None:
-                self._metrics.compared(solved.opportunity)
-        return solved
+        except Exception as fault:  # noqa: BLE001 - such as a decision another version kept
+            self._prices_failed(fault)
+            return solved
+        if priced.opportunity is not None:
+            self._metrics.compared(priced.opportunity)
+        return priced
+
+    def _prices_failed(self, fault: Exception) -> None:
+        if not self._is_told:
+            self._is_told = True
+            _log.error("opportunity prices failed, orders go without them", exc_info=fault)
 
     def took(self, assembly: Assembly, plan: Plan, name: str) -> None:
         """A plan of an order is held, and its decision kept under this name: it moves prices."""
         if self.prices.mode is not Mode.OFF:
             gateway = self._view.gateway
-            self.prices.took(gateway.state, gateway.documents_version, assembly, plan, name)
+            try:
+                self.prices.took(gateway.state, gateway.documents_version, assembly, plan, name)
+            except Exception as fault:  # noqa: BLE001 - the ledger has it, whatever prices say
+                self._prices_failed(fault)

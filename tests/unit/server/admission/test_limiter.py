@@ -202,6 +202,57 @@ def test_a_ledger_that_does_not_answer_lowers_it_too() -> None:
     assert world.limiter.limit < 300
 
 
+def test_after_an_idle_hour_nobody_is_dropped_for_the_last_answer_before() -> None:
+    world = World()
+    assert world.limiter.enter(WorkClass.RESERVE, "a") is None
+    world.answer(WorkClass.RESERVE, 5.0)
+    world.now_s += 3_600.0
+    assert world.limiter.shortest_s == 0.0
+    assert world.limiter.enter(WorkClass.RESERVE, "a") is None  # ends the window of an hour
+    assert world.limiter.shortest_s == 0.0
+
+
+@pytest.mark.parametrize("work", [WorkClass.ROUTE, WorkClass.READ, WorkClass.REPORT])
+def test_who_tells_nothing_of_the_ledger_does_not_suffer_for_ever_from_a_stall(
+    work: WorkClass,
+) -> None:
+    """Only commands tell how the ledger fares. After a stall in a sale nobody buys any more, but
+    hundreds at a time ask for what they have bought."""
+    world = World(1_000, limit_min=100)
+    slow_windows(world, 20, took_s=1.0)
+    assert world.limiter.limit < 120
+    for _ in range(20):
+        let_in = world.fill(work)
+        world.now_s += 1.1
+        for _ in range(let_in):
+            world.answer(work, None)
+    assert world.limiter.limit == 1_000
+
+
+def test_while_the_ledger_stands_nobody_raises_the_limit() -> None:
+    world = World(1_000, limit_min=100)
+    slow_windows(world, 20, took_s=1.0)
+    world.age_s = 3.0
+    for _ in range(20):
+        world.fill(WorkClass.READ)
+        world.now_s += 1.1
+    assert world.limiter.limit < 120
+
+
+@pytest.mark.parametrize("limit_min", range(100, 110))
+def test_the_least_urgent_alone_raise_the_limit_again(limit_min: int) -> None:
+    """Half of the limit is all that they may fill, and it is no whole number."""
+    world = World(1_000, limit_min=limit_min)
+    slow_windows(world, 20, took_s=1.0)
+    for _ in range(40):
+        let_in = world.fill(WorkClass.REPORT)
+        world.now_s += 1.1
+        for _ in range(let_in - 1):
+            world.answer(WorkClass.REPORT, None)
+        world.answer(WorkClass.REPORT, 0.001)
+    assert world.limiter.limit == 1_000
+
+
 def test_overload_is_told_after_two_bad_windows_and_a_while_after_the_last() -> None:
     world = World()
     slow_windows(world, 1, took_s=1.0)

@@ -14,6 +14,7 @@ import pytest
 from benchmarks.wave_orders import wave_of
 from engine.routing.waves.memory import FINENESS
 from engine.routing.waves.warmup import warm_up
+from server.application import solver_messages
 from server.application.price_solves import PriceSolves
 from server.application.solver_pool import (
     NotPriced,
@@ -109,6 +110,35 @@ async def test_a_solver_that_fails_is_replaced_and_there_are_no_prices(
     assert getattr(pool.counts, counted) == 1
     await pool.ready()
     assert pool.counts.started == 2
+
+
+@pytest.mark.parametrize("fault", [TypeError, AttributeError, OverflowError, IndexError])
+@pytest.mark.parametrize("pool", [faults.SOUND], indirect=True)
+async def test_an_answer_of_any_nonsense_costs_the_pool_no_solver(
+    pool: SolverPool, fault: type[Exception]
+) -> None:
+    def nonsense(numbers: Any) -> PriceTable:
+        raise fault("as of an array that is none")
+
+    due = shop_with_a_solve_due().duals.next_job()
+    assert due is not None
+    with pytest.raises(NotPricedError, match="CRASHED"):
+        await pool.price(due.job.numbers(), nonsense, budget_s=PLENTY_S)
+    assert len(await pool.price(due.job.numbers(), read, budget_s=PLENTY_S)) > 0
+
+
+@pytest.mark.parametrize("pool", [faults.SOUND], indirect=True)
+async def test_a_job_that_is_too_large_costs_the_pool_no_solver(
+    pool: SolverPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    due = shop_with_a_solve_due().duals.next_job()
+    assert due is not None
+    with monkeypatch.context() as patched:
+        patched.setattr(solver_messages, "FRAME_BYTES_MAX", 100)
+        with pytest.raises(NotPricedError, match="UNSERVED"):
+            await pool.price(due.job.numbers(), read, budget_s=PLENTY_S)
+    assert len(await pool.price(due.job.numbers(), read, budget_s=PLENTY_S)) > 0
+    assert pool.counts.started == 1
 
 
 @pytest.mark.parametrize("pool", [faults.SOUND], indirect=True)

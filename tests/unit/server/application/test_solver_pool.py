@@ -144,6 +144,44 @@ async def test_solvers_come_with_the_first_wave_or_not_at_all(wave: Wave) -> Non
     await none.close()
 
 
+async def test_a_first_caller_that_goes_away_leaves_solvers_to_the_next(wave: Wave) -> None:
+    """It went while the solver was being started: nobody may take that for done."""
+    lazy = SolverPool(PoolLimits(), command=COMMAND)
+    await lazy.start()
+    first = asyncio.ensure_future(lazy.solve(wave, budget_s=PLENTY_S))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.wait([first])
+    assert first.cancelled()
+    assert await by_solver(lazy, wave)
+    assert (lazy.counts.started, len(lazy.pids)) == (1, 1)
+    await lazy.close()
+
+
+async def test_a_starter_that_was_killed_is_started_again(pool: SolverPool, wave: Wave) -> None:
+    assert pool._starter is not None
+    pool._starter.kill()
+    await pool._starter.wait()
+    solved = await pool.solve(told(wave, faults.CRASH), budget_s=PLENTY_S)
+    assert solved.source is Source.KERNELS
+    assert await by_solver(pool, wave)
+    assert pool.counts.started == 2
+
+
+async def test_a_solver_that_can_not_be_started_is_tried_again(wave: Wave, tmp_path: Path) -> None:
+    """As when the system has no memory or no process to spare for a moment."""
+    program = tmp_path / "solver"
+    pool = SolverPool(PoolLimits(), command=(str(program), COMMAND[1]))
+    await pool.start()
+    solved = await pool.solve(wave, budget_s=BUDGET_S)
+    assert (solved.source, pool.counts.started) == (Source.KERNELS, 0)
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    program.chmod(0o700)
+    assert await by_solver(pool, wave)
+    await pool.close()
+
+
 async def test_solvers_are_replaced_after_their_jobs(pool: SolverPool, wave: Wave) -> None:
     for _ in range(3):
         assert await by_solver(pool, wave)

@@ -183,6 +183,23 @@ def test_solves_that_come_too_late_are_left_out_for_the_newest() -> None:
     assert shop.duals.positions > 0
 
 
+def test_where_the_last_solve_to_make_up_for_fails_those_before_it_count() -> None:
+    shop = Shop(seed=5)
+    shop.sell(160)
+    later = DualOpportunity(SETTINGS)
+    later.refresh(shop.book.state, 0, shop.now_ms)
+    for _ in range(3):
+        due = later.next_job()
+        assert due is not None
+        later.solved(due, solved(due.job))
+    assert not np.any(shop.cost_by(later))
+    due = later.next_job()
+    assert due is not None
+    later.failed(due)
+    assert not later.is_due
+    assert np.any(shop.cost_by(later))
+
+
 def test_after_a_failure_the_last_prices_stay_and_the_next_solve_goes_on_from_them() -> None:
     shop = Shop(seed=5)
     shop.sell(101)
