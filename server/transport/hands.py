@@ -39,15 +39,14 @@ HANDS: Final = {
     "/holdfast.v1.ReservationService/CancelReservation": 16,
     "/holdfast.v1.AvailabilityService/QueryAvailability": 4,
     "/holdfast.v1.RoutingService/PromiseOrder": 8,
-    "/holdfast.v1.RoutingService/PlanFulfillment": 1,
+    "/holdfast.v1.RoutingService/PlanFulfillment": 8,
     "/grpc.health.v1.Health/Check": 1,
     "/holdfast.v1.AdminService/GetStatus": 1,
     "/holdfast.v1.AdminService/Drain": 1,
 }
-"""How many calls of a method are asked for at once. A plan takes long by itself: with one hand, as
-much of everything else is taken in between two of them. Those of who looks after the server are
-few; they have a queue, so that a crowd that reads can not have them shed, and a healthy server
-killed for it."""
+"""How many calls of a method are asked for at once. A plan cost 634 us of the core with one hand,
+451 with 8, 519 with 24. Those of who looks after the server are few; they have a queue, so that a
+crowd that reads can not have them shed, and a healthy server killed for it."""
 
 
 class Hands:
