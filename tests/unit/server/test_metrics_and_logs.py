@@ -42,6 +42,24 @@ def test_the_exposition_can_be_read_and_names_what_runs():
     assert "process_cpu_seconds" in families
 
 
+def test_a_method_is_told_from_its_first_call_on():
+    metrics = Metrics()
+    never, under_way = (metrics.method(f"holdfast.v1.AdminService/{name}") for name in ("A", "B"))
+    under_way.in_flight = 1
+
+    def told() -> set[str]:
+        return {
+            sample.labels["method"]
+            for family in text_string_to_metric_families(metrics.text().decode())
+            if family.name.startswith("holdfast_call")
+            for sample in family.samples
+        }
+
+    assert told() == {"holdfast.v1.AdminService/B"}
+    never.ended(0, 0.003)
+    assert told() == {"holdfast.v1.AdminService/A", "holdfast.v1.AdminService/B"}
+
+
 @pytest.fixture
 def stream() -> Iterator[io.StringIO]:
     """Where the log goes for one test."""
