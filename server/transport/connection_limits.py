@@ -33,7 +33,7 @@ _SOFT_SHARE = 0.75
 class ConnectionLimits:
     """What an operator may choose of it. Times in milliseconds; 0: no such limit."""
 
-    pending_calls_max: int = 96
+    pending_calls_max: int = 144
     connection_streams_max: int = 256
     """More than a burst of one caller: a new connection that has not heard the limit yet is refused
     what it opens beyond it, as is who takes a stream for closed before its memory is free."""
