@@ -334,13 +334,12 @@ class Sequencer:
         """Give each piece its slice of the outcomes. O(pieces)."""
         outcomes = flight.outcomes
         rows, details, changed = outcomes.rows, outcomes.details, outcomes.changed
-        # Where everything was done there are no details: a column less to walk through.
-        ends = rows["detail_count"].cumsum(dtype=np.int64) if len(details) else None
+        ends = rows["detail_count"].cumsum(dtype=np.int64).tolist()
         row = 1 if flight.due_ms >= 0 else 0
-        detail = 0 if ends is None or not row else int(ends[row - 1])
+        detail = ends[row - 1] if row else 0
         for piece in flight.pieces:
             row_end = row + piece.count
-            detail_end = detail if ends is None or not piece.count else int(ends[row_end - 1])
+            detail_end = ends[row_end - 1] if piece.count else detail
             if piece.answers_early == early and not piece.future.done():
                 piece.future.set_result(
                     Outcomes(rows[row:row_end], details[detail:detail_end], changed)

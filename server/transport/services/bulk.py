@@ -128,9 +128,7 @@ class BulkCreate:
     # --- Writing -----------------------------------------------------------------------------
 
     def _write(self, parts: list[Part], answer: Outcomes) -> bytes:
-        ends = None
-        if len(answer.details):
-            ends = np.concatenate(([0], np.cumsum(answer.rows["detail_count"], dtype=np.int64)))
+        ends = np.concatenate(([0], np.cumsum(answer.rows["detail_count"], dtype=np.int64)))
         seed = self._view.ledger_seed()
         out: list[bytes] = []
         row = 0
@@ -141,7 +139,7 @@ class BulkCreate:
                 continue
             until = row + len(part.batch)
             rows = answer.rows[row:until]
-            details = answer.details if ends is None else answer.details[ends[row] : ends[until]]
+            details = answer.details[ends[row] : ends[until]]
             row = until
             if isinstance(part, Decoded):
                 encoded, revision = encode_results(part, rows, details, seed)
