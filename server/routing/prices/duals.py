@@ -22,7 +22,6 @@ from typing import Final
 import numpy as np
 
 from engine.routing.plan import Plan
-from engine.routing.prices.decide import Mode
 from engine.routing.prices.duals.counting import beyond_cheapest, part_at
 from engine.routing.prices.duals.prices import CAUTION_PERCENT
 from engine.state import State
@@ -32,7 +31,7 @@ from server.routing.network import Network
 from server.routing.prices.dual_job import DualJob
 from server.routing.prices.line import Point, PromiseLine
 from server.routing.prices.price_table import NO_PRICES, PriceTable
-from server.routing.prices.promises import EVERYTHING, is_new_order, kept_after
+from server.routing.prices.promises import Reading, is_new_order
 from server.routing.prices.source import Integers, PriceSettings
 
 _NO_POINT: Final = -1
@@ -60,24 +59,19 @@ class DualOpportunity:
     """Dual prices of what came."""
 
     def __init__(self, settings: PriceSettings) -> None:
+        self.mode = settings.mode
         self._settings = settings
         self.on_due: Callable[[], None] = lambda: None
         """Called whenever a solve may be due; see `next_job`."""
         self.left_out = 0
         """Solves that were due while another one was made, and were left out for a newer one."""
         self._state: State | None = None
-        self._read_from: tuple[State, int] | None = None
-        self._newest = EVERYTHING
+        self._reading = Reading()
         self._line = PromiseLine(settings.period_ms)
         self._tried = self._goal = _NO_POINT
         self._last: _Known | None = None
         self._known: _Known | None = None
         self._places: tuple[Network, PriceTable, Integers] | None = None
-
-    @property
-    def mode(self) -> Mode:
-        """What they do."""
-        return self._settings.mode
 
     @property
     def positions(self) -> int:
@@ -90,20 +84,17 @@ class DualOpportunity:
         self, state: State, documents_version: int, now_ms: int, *, follows: bool = False
     ) -> None:
         """As `OpportunityPrices.refresh`."""
-        known, self._read_from = self._read_from, (state, documents_version)
-        if known == self._read_from:
+        if self._reading.is_at(state, documents_version):
             return
-        is_another = known is None or known[0] is not state or not follows
-        if is_another:
-            self._newest = EVERYTHING
+        is_anew = self._reading.move_to(state, documents_version, follows=follows)
+        if is_anew:
             self._line = PromiseLine(self._settings.period_ms)
             self._last, self._tried = None, _NO_POINT
         self._state = state
-        for revision, time_ms, name in kept_after(state, self._newest):
-            self._newest = revision
+        for _, time_ms, name in self._reading.new(state):
             if is_new_order(state, name):
                 self._line.add(name, time_ms)
-        if is_another:
+        if is_anew:
             self._goal = self._line.points[-1].number if self._line.points else _NO_POINT
         self.on_due()
 
@@ -136,7 +127,7 @@ class DualOpportunity:
         self, state: State, documents_version: int, assembly: Assembly, plan: Plan, name: str
     ) -> None:
         """As `OpportunityPrices.took`."""
-        if self._read_from != (state, documents_version):
+        if not self._reading.is_at(state, documents_version):
             return
         if (ROUTING_DECISION, name) in state.documents and is_new_order(state, name):
             self._line.add(name, assembly.now_ms)

@@ -14,14 +14,13 @@ import numpy as np
 from engine.hashing import key_of
 from engine.positions import find_stock
 from engine.routing.plan import Plan
-from engine.routing.prices.decide import Mode
 from engine.routing.prices.pacing import PacedPrices
 from engine.state import State
 from holdfast.v1 import routing_service_pb2 as messages
 from server.documents import ROUTING_DECISION, ROUTING_DIRECTORY
 from server.routing.assembly import Assembly
 from server.routing.decisions import Decision, parts_of, unpack_stock
-from server.routing.prices.promises import EVERYTHING, kept_after
+from server.routing.prices.promises import Reading
 from server.routing.prices.source import Integers, PriceSettings
 
 
@@ -38,30 +37,22 @@ class PacedOpportunity:
     """Prices that pace."""
 
     def __init__(self, settings: PriceSettings) -> None:
+        self.mode = settings.mode
         self._settings = settings
         self._prices: PacedPrices | None = None
-        self._read_from: tuple[State, int] | None = None
-        self._newest = EVERYTHING
-
-    @property
-    def mode(self) -> Mode:
-        """What they do."""
-        return self._settings.mode
+        self._reading = Reading()
 
     def refresh(
         self, state: State, documents_version: int, now_ms: int, *, follows: bool = False
     ) -> None:
         """As `OpportunityPrices.refresh`."""
-        known, self._read_from = self._read_from, (state, documents_version)
-        if known == self._read_from:
+        if self._reading.is_at(state, documents_version):
             return
-        if known is None or known[0] is not state or not follows:
-            self._newest = EVERYTHING
+        if self._reading.move_to(state, documents_version, follows=follows):
             # Zero pages: only positions that were promised from take memory.
             self._prices = PacedPrices(len(state.positions), scale=self._settings.scale)
         begin_ms = self._settings.begin_ms(now_ms)
-        for revision, time_ms, name in kept_after(state, self._newest):
-            self._newest = revision
+        for _, time_ms, name in self._reading.new(state):
             if time_ms < begin_ms:
                 continue
             for taken in _taken(state, name):
@@ -80,10 +71,10 @@ class PacedOpportunity:
         self, state: State, documents_version: int, assembly: Assembly, plan: Plan, name: str
     ) -> None:
         """As `OpportunityPrices.took`."""
-        if self._read_from != (state, documents_version):
+        if not self._reading.is_at(state, documents_version):
             return
-        _, put_at = state.documents.get((ROUTING_DECISION, name), (b"", self._newest + 1))
-        if put_at <= self._newest:
+        kept = state.documents.get((ROUTING_DECISION, name))
+        if kept is not None and self._reading.has(kept[1]):
             return  # it was on its way when the state was read, and was read with it
         stock = assembly.problem.arrays.stock
         for one in plan.shipments:

@@ -1,11 +1,14 @@
 """The promises among the decisions that the ledger keeps, in the order in which it took them.
 
+Owns: `Reading`, how far they were read.
+
 The order is that of the revisions of their documents: it is the same for whoever reads the ledger,
 and for the process that made the promises as they were answered.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from engine import commands
@@ -45,6 +48,37 @@ def kept_after(state: State, revision: int) -> list[Promise]:
         if has_plan:
             found.append(Promise(put_at, time_ms, name))
     return sorted(found)
+
+
+class Reading:
+    """How far the promises of a state have been read: what comes next is what is new."""
+
+    def __init__(self) -> None:
+        self._at: tuple[State, int] | None = None
+        self._newest = EVERYTHING
+
+    def is_at(self, state: State, documents_version: int) -> bool:
+        """Whether this state was read as it is."""
+        return self._at == (state, documents_version)
+
+    def move_to(self, state: State, documents_version: int, *, follows: bool) -> bool:
+        """Read this state from now on; `follows`: as `OpportunityPrices.refresh`. Whether it is
+        read from its first promise on."""
+        known, self._at = self._at, (state, documents_version)
+        is_anew = known is None or known[0] is not state or not follows
+        if is_anew:
+            self._newest = EVERYTHING
+        return is_anew
+
+    def new(self, state: State) -> Iterator[Promise]:
+        """The promises that were not read yet."""
+        for promise in kept_after(state, self._newest):
+            self._newest = promise.revision
+            yield promise
+
+    def has(self, revision: int) -> bool:
+        """Whether what was put at a revision was read."""
+        return revision <= self._newest
 
 
 def is_new_order(state: State, name: str) -> bool:
