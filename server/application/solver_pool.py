@@ -32,7 +32,7 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -318,7 +318,7 @@ class SolverPool:
             data = await asyncio.to_thread(frame, Kind.PRICES, job)
         except ValueError as fault:  # of a network that is too large
             raise NotPricedError(NotPriced.UNSERVED) from fault
-        solver = await self._spare_solver(deadline)
+        solver = await self._living(deadline, self._spare)
         if solver is None:
             raise NotPricedError(NotPriced.UNSERVED)
         try:
@@ -340,23 +340,12 @@ class SolverPool:
         self._free(solver)
         return prices
 
-    async def _spare_solver(self, deadline: float) -> _Solver | None:
-        """A solver that lives and that no wave waits for, or None when the deadline comes first."""
-        self._restart_overdue()
-        self._start_missing()
-        try:
-            async with asyncio.timeout_at(deadline):
-                while True:
-                    while self._idle.qsize() <= self._waiting:
-                        self._freed.clear()
-                        await self._freed.wait()
-                    solver = self._idle.get_nowait()
-                    if not solver.reader.at_eof():
-                        return solver
-                    self.counts.crashed += 1
-                    self._replace(solver)
-        except TimeoutError:
-            return None
+    async def _spare(self) -> _Solver:
+        """One that is idle and that no wave waits for."""
+        while self._idle.qsize() <= self._waiting:
+            self._freed.clear()
+            await self._freed.wait()
+        return self._idle.get_nowait()
 
     async def _by_solver(
         self,
@@ -415,21 +404,26 @@ class SolverPool:
 
     async def _next_solver(self, deadline: float) -> _Solver | None:
         """A solver that lives, or None when the deadline comes first."""
-        self._restart_overdue()
-        self._start_missing()
         self._waiting += 1
         try:
-            async with asyncio.timeout_at(deadline):
-                while True:
-                    solver = await self._idle.get()
-                    if not solver.reader.at_eof():
-                        return solver
-                    self.counts.crashed += 1
-                    self._replace(solver)
-        except TimeoutError:
-            return None
+            return await self._living(deadline, self._idle.get)
         finally:
             self._waiting -= 1
+
+    async def _living(
+        self, deadline: float, take: Callable[[], Awaitable[_Solver]]
+    ) -> _Solver | None:
+        """The first that lives of those that `take` gives; None when the deadline comes first."""
+        self._restart_overdue()
+        self._start_missing()
+        try:
+            async with asyncio.timeout_at(deadline):
+                while (solver := await take()).reader.at_eof():
+                    self.counts.crashed += 1
+                    self._replace(solver)
+                return solver
+        except TimeoutError:
+            return None
 
     async def _by_kernels(self, wave: Wave) -> Solved:
         self.counts.by_kernels += 1
