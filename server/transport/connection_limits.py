@@ -33,12 +33,12 @@ _SOFT_SHARE = 0.75
 class ConnectionLimits:
     """What an operator may choose of it. Times in milliseconds; 0: no such limit."""
 
-    pending_calls_max: int = 144
-    connection_streams_max: int = 256
+    pending_calls_max: int
+    connection_streams_max: int
     """More than a burst of one caller: a new connection that has not heard the limit yet is refused
     what it opens beyond it, as is who takes a stream for closed before its memory is free."""
-    connection_idle_ms_max: int = 900_000
-    connection_age_ms_max: int = 3_600_000
+    connection_idle_ms_max: int
+    connection_age_ms_max: int
 
 
 def channel_options(chosen: ConnectionLimits) -> Sequence[tuple[str, Any]]:
