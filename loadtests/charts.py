@@ -55,13 +55,12 @@ def latency(result: Result) -> Chart:
     """Percentiles of what was served, by class, from the moment a call was due: the witness', where
     there is one."""
     series = []
-    heard = result.witness or result.recording
     whom = "the witness" if result.witness else "callers"
-    steps = sorted({step for _, step in heard.by_second})
+    steps = sorted({step for _, step in result.heard.by_second})
     for step in steps:
         rows = sorted(
             (second, latencies)
-            for (second, name), latencies in heard.by_second.items()
+            for (second, name), latencies in result.heard.by_second.items()
             if name == step and second >= 0
         )
         for percentile in (50, 99) if step == "hold" else (99,):

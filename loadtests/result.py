@@ -58,6 +58,11 @@ class Result:
         """Bars that were not reached."""
         return [bar for bar in self.scenario.bars if not bar.is_reached(self.measured[bar.measure])]
 
+    @property
+    def heard(self) -> Recording:
+        """Whose latencies are the server's: the witness', where there was one."""
+        return self.witness or self.recording
+
     def phases_of(self, role: str) -> set[int]:
         """Numbers of the phases with that role."""
         return {at for at, phase in enumerate(self.scenario.phases) if phase.role == role}
@@ -78,9 +83,8 @@ def measure(result: Result) -> None:
     _goodput(result, told)
     overload = result.phases_of("overload")
     baseline = result.phases_of("baseline")
-    heard = result.witness or recording
-    told["admitted_p99_ms"] = heard.latencies(overload or None, _HELD).ms(99)
-    told["baseline_p99_ms"] = heard.latencies(baseline, _HELD).ms(99)
+    told["admitted_p99_ms"] = result.heard.latencies(overload or None, _HELD).ms(99)
+    told["baseline_p99_ms"] = result.heard.latencies(baseline, _HELD).ms(99)
     told["generators_p99_ms"] = recording.latencies(overload or None, _HELD).ms(99)
     if told["baseline_p99_ms"] and told["admitted_p99_ms"] and overload:
         told["p99_growth"] = told["admitted_p99_ms"] / told["baseline_p99_ms"]

@@ -19,7 +19,6 @@ from typing import Any
 
 import pytest
 
-from holdfast.v1 import network_service_pb2 as network
 from holdfast.v1 import routing_service_pb2 as routing
 from server.admission.brownout import Mode
 from server.routing.prices.duals import DualOpportunity
@@ -27,7 +26,14 @@ from tests.redis_server import running
 from tests.unit.server.application import pricer_with_faults as faults
 from tests.wire import routing_network as small
 from tests.wire.conftest import Wire
-from tests.wire.test_opportunity_prices import ON, PITTSBURGH, SHADOW, counted, source
+from tests.wire.test_opportunity_prices import (
+    ON,
+    PITTSBURGH,
+    SHADOW,
+    counted,
+    source,
+    with_newark,
+)
 from tests.wire.test_standby import keeps_up, serves
 
 pytestmark = [pytest.mark.wire, pytest.mark.timeout(300)]
@@ -49,16 +55,7 @@ def settings(mode: str, **others: Any) -> dict[str, Any]:
 
 async def shop(wire: Wire) -> None:
     """The network, and a clock that stands 101 seconds before the end of a period."""
-    await small.build(wire)
-    await wire.network.UpsertNode(
-        network.UpsertNodeRequest(node=small.node("newark", parcel_handling_cost=small.money(40)))
-    )
-    await wire.stock("mug", "newark", 80)
-    await wire.stock("mug", "chicago", 500)
-    await wire.stock("mug", "manhattan", 0)
-    await wire.network.UpsertChannel(
-        network.UpsertChannelRequest(channel=network.Channel(channel="local", nodes=["newark"]))
-    )
+    await with_newark(wire, newark=80, chicago=500)
     period_ms = PERIOD_S * SECOND_MS
     now_ms = wire.clock.now_ms()
     wire.clock.advance(period_ms - now_ms % period_ms - 101 * SECOND_MS)

@@ -31,20 +31,25 @@ ON, SHADOW = routing.OpportunityReport.MODE_ON, routing.OpportunityReport.MODE_S
 HOUR_MS = 3_600_000
 
 
-@pytest.fixture(params=["off", "shadow", "on"])
-async def priced(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Wire]:
-    wire = Wire(tmp_path / "data", routing_prices=request.param)
-    await wire.start()
+async def with_newark(wire: Wire, *, newark: int, chicago: int) -> None:
+    """The network, and newark besides, which is all that the channel ``local`` has."""
     await small.build(wire)
     await wire.network.UpsertNode(
         network.UpsertNodeRequest(node=small.node("newark", parcel_handling_cost=small.money(40)))
     )
-    await wire.stock("mug", "newark", 2)
-    await wire.stock("mug", "chicago", 50)
+    await wire.stock("mug", "newark", newark)
+    await wire.stock("mug", "chicago", chicago)
     await wire.stock("mug", "manhattan", 0)
     await wire.network.UpsertChannel(
         network.UpsertChannelRequest(channel=network.Channel(channel="local", nodes=["newark"]))
     )
+
+
+@pytest.fixture(params=["off", "shadow", "on"])
+async def priced(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Wire]:
+    wire = Wire(tmp_path / "data", routing_prices=request.param)
+    await wire.start()
+    await with_newark(wire, newark=2, chicago=50)
     yield wire
     await wire.stop()
 
