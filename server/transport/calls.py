@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import grpc
 from google.protobuf.message import Message
@@ -131,15 +131,15 @@ class Methods:
                 return reply
             except asyncio.CancelledError:
                 raise
-            except Exception as fault:
+            except Exception as fault:  # noqa: BLE001 - the boundary: every fault becomes a status
                 refused = refusal_of(fault)
                 code = refused.code.value[0]
                 self._count_refusal(refused)
-                await _abort(context, refused)
-                raise  # never reached: abort raises
             finally:
+                # Before the caller hears of it, so that who then asks the metrics finds it.
                 stats.in_flight -= 1
                 self._ended(name, stats, code, started)
+            return await _abort(context, refused)
 
         self._handlers[name] = grpc.unary_unary_rpc_method_handler(serve)
 
@@ -184,6 +184,7 @@ class Methods:
         started = time.perf_counter()
         stats.in_flight += 1
         code = _CANCELLED
+        refused: Refusal | None = None
         try:
             call = Call(context, caller_of(context))
             if (scope := self._scope_of(name)) is not None:
@@ -199,10 +200,11 @@ class Methods:
             refused = refusal_of(fault)
             code = refused.code.value[0]
             self._count_refusal(refused)
-            await _abort(context, refused)
         finally:
             stats.in_flight -= 1
             self._ended(name, stats, code, started)
+        if refused is not None:
+            await _abort(context, refused)
 
     def _scope_of(self, name: str) -> str | None:
         """The scope a method needs; None: none. Health has none: it is asked by who can not log
@@ -234,9 +236,10 @@ class Methods:
             )
 
 
-async def _abort(context: Context, refused: Refusal) -> None:
+async def _abort(context: Context, refused: Refusal) -> NoReturn:
     """End the call. Raises what grpc.aio raises to leave a handler."""
     await context.abort(refused.code, refused.status.message, refused.trailing_metadata)
+    raise AssertionError("abort raises")
 
 
 def _too_large(raw: bytes) -> Refusal:
