@@ -16,7 +16,7 @@ from holdfast import aio
 from holdfast.aio.failing import failure_of
 from holdfast.calls.call import Call
 from holdfast.channels import Address, ChannelPool
-from holdfast.retry import RetryPolicy
+from holdfast.retry import Attempts, RetryPolicy
 from holdfast.throttle import Throttle
 from loadtests.light.channel import Channel
 from loadtests.scenario import Callers
@@ -31,7 +31,10 @@ class Caller(Protocol):
     def retries(self) -> int:
         """Attempts besides the first, so far."""
 
-    async def perform(self, call: Call[T]) -> T:
+    def attempts(self, like: Call[Any]) -> Attempts | None:
+        """The attempts of a call like this one, for `perform`; None where nothing is held back."""
+
+    async def perform(self, call: Call[T], attempts: Attempts | None = None) -> T:
         """Send a call and await its answer. Raises HoldfastError."""
 
     def cut(self) -> None:
@@ -87,9 +90,12 @@ class OurCaller:
     def retries(self) -> int:
         return self._client.retries
 
-    async def perform(self, call: Call[T]) -> T:
+    def attempts(self, like: Call[Any]) -> Attempts | None:
+        return self._client._settings.attempts(like)
+
+    async def perform(self, call: Call[T], attempts: Attempts | None = None) -> T:
         # What every method of the client does once its call is built.
-        return await self._client._await(call)
+        return await self._client._await(call, attempts)
 
     def cut(self) -> None:
         for channel in self._light:
@@ -116,7 +122,10 @@ class ForeignCaller:
         self._turns = itertools.cycle(range(len(self._channels)))
         self._ways: dict[tuple[int, str], Any] = {}
 
-    async def perform(self, call: Call[T]) -> T:
+    def attempts(self, like: Call[Any]) -> Attempts | None:
+        return None
+
+    async def perform(self, call: Call[T], attempts: Attempts | None = None) -> T:
         turn = next(self._turns)
         method = call.method
         way = self._ways.get((turn, method.path))

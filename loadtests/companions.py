@@ -18,9 +18,9 @@ from holdfast import aio
 from holdfast.channels import MESSAGE_BYTES_MAX
 from holdfast.ids import made_id
 from holdfast.v1 import reservation_service_pb2 as wire
+from loadtests.asking import node_name, sku_name
 from loadtests.scenario import Shop
 from loadtests.shop import chunks
-from loadtests.shoppers import node_name, sku_name
 
 _HOLDS_PER_MESSAGE = 4_096
 _MESSAGES_AT_ONCE = 4

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from engine import invariants, machine, outcomes, reads
 from engine.commands import CommandBatch
 from engine.state import Capacity, State
-from loadtests.shoppers import node_name, sku_name
+from loadtests.asking import node_name, sku_name
 from server.application import journal_audit
 from server.application.ledger import outcome_checksum
 from server.journal.record import COMMANDS, JournalRecord

@@ -26,9 +26,9 @@ from holdfast.errors import HoldfastError, InsufficientStock, NoFeasiblePlan
 from holdfast.values.network import Carrier
 from holdfast.values.reservations import Reservation
 from holdfast.values.routing import RoutingLine, RoutingOrder
+from loadtests.asking import PLACES, node_name, sku_name
 from loadtests.scenario import Shop
 from loadtests.shop import carrier_service, chunks, item, node
-from loadtests.shoppers import PLACES, node_name, sku_name
 
 grpc_gevent.init_gevent()
 

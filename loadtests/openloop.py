@@ -8,7 +8,8 @@ that waited would leave out just the calls that would have been slow (Tene's coo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
 
 from loadtests.recording import Recorder
 
@@ -17,13 +18,17 @@ UNDER_WAY_MAX = 200_000
 # own slowness would be in every latency, and be taken for the server's.
 BEHIND_S_MAX = 0.05
 _TICK_S = 0.001
+# Answers are heard also while many are due.
+_BEGUN_AT_ONCE_MAX = 64
+Begin = Callable[[int, float], Coroutine[Any, Any, object] | None]
+"""A journey by its number and when it is due; None: it ended where it began."""
 Go = Callable[[int, float], Awaitable[object]]
-"""One journey: its number and when it is due."""
+"""The same to its end."""
 
 
 async def open_loop(
     due: Sequence[float],
-    go: Go,
+    begin: Begin,
     recorder: Recorder,
     *,
     clock: Callable[[], float],
@@ -36,33 +41,34 @@ async def open_loop(
     generator can not begin within `BEHIND_S_MAX`, or beyond `under_way_max` at once, are left out
     and counted: they say something about the generator, nothing about the server.
     """
+    loop = asyncio.get_running_loop()
     under_way: set[asyncio.Task[object]] = set()
     at = 0
     while at < len(due):
         now_s = clock()
-        while at < len(due) and due[at] <= now_s:
-            if len(under_way) >= under_way_max or clock() - due[at] > BEHIND_S_MAX:
+        pause_at = at + _BEGUN_AT_ONCE_MAX
+        while at < pause_at and at < len(due) and due[at] <= now_s:
+            due_s = due[at]
+            # Asked anew each time: what begins late is told how late.
+            begun_s = clock()
+            if len(under_way) >= under_way_max or begun_s - due_s > BEHIND_S_MAX:
                 recorder.recording.not_made += 1
             else:
-                # Asked anew each time: what begins late is told how late.
-                recorder.began(due[at], clock())
-                task: asyncio.Task[object] = asyncio.ensure_future(_as_task(go(at, due[at])))
-                under_way.add(task)
-                task.add_done_callback(under_way.discard)
+                recorder.began(due_s, begun_s)
+                journey = begin(at, due_s)
+                if journey is not None:
+                    task = loop.create_task(journey)
+                    under_way.add(task)
+                    task.add_done_callback(under_way.discard)
             at += 1
-            if at % 64 == 0:
-                await asyncio.sleep(0)  # answers are heard also while many are due
         if at < len(due):
-            await asyncio.sleep(max(due[at] - clock(), _TICK_S))
+            left_s = due[at] - clock()
+            await asyncio.sleep(max(left_s, _TICK_S) if left_s > 0 else 0)
     if under_way:
         _, left = await asyncio.wait(under_way, timeout=grace_s)
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
-
-
-async def _as_task(journey: Awaitable[object]) -> object:
-    return await journey
 
 
 async def closed_loop(go: Go, *, at_once: int, until_s: float, clock: Callable[[], float]) -> int:

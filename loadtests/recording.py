@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from holdfast.errors import Throttled
 from loadtests.histogram import Latencies
 
 SERVED = "served"
@@ -24,6 +25,7 @@ LATE = "late"  # no answer in time
 FAILED = "failed"
 OUTCOMES = (SERVED, DECLINED, REFUSED, HELD_BACK, LATE, FAILED)
 ANSWERED = (SERVED, DECLINED)
+_THROTTLED = f"{Throttled.default_code.name} {Throttled.default_reason}"
 
 
 @dataclass(slots=True)
@@ -131,6 +133,7 @@ class Recorder:
         self._moments: dict[tuple[str, str], tuple[array[float], array[float]]] = {}
         self._began_due: array[float] = array("d")
         self._began: array[float] = array("d")
+        self._held_back: Counter[str] = Counter()
         self.recording = Recording()
 
     def began(self, due_s: float, now_s: float) -> None:
@@ -158,9 +161,16 @@ class Recorder:
             self.recording.reasons[step, outcome, reason] += 1
             self.recording.refusals_explained += is_explained
 
+    def held_back(self, step: str, due_s: float, now_s: float) -> None:
+        """A call that was due at `due_s` was held back before it was even made."""
+        self.ended(step, HELD_BACK, due_s, now_s)
+        self._held_back[step] += 1
+
     def finish(self) -> Recording:
         """Everything that was noted."""
         told = self.recording
+        for step, count in self._held_back.items():
+            told.reasons[step, HELD_BACK, _THROTTLED] += count
         for (step, outcome), (dues, ends) in self._moments.items():
             due, end = np.array(dues), np.array(ends)
             for second, count in _counted(np.floor(due)):

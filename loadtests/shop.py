@@ -19,8 +19,8 @@ from holdfast.values.network import (
     Transit,
     Weekday,
 )
+from loadtests.asking import PLACES, node_name, sku_name
 from loadtests.scenario import Shop
-from loadtests.shoppers import PLACES, node_name, sku_name
 
 _RESOURCES_PER_CALL = 5_000
 _ROWS_PER_CHUNK = 10_000

@@ -132,7 +132,9 @@ class Worker:
         gc.freeze()
         gc.disable()
         core_s = time.process_time()
-        await openloop.open_loop(due, shoppers.go, recorder, clock=clock, grace_s=order["grace_s"])
+        await openloop.open_loop(
+            due, shoppers.begin, recorder, clock=clock, grace_s=order["grace_s"]
+        )
         core_s = time.process_time() - core_s
         gc.enable()
         for cut in cuts:

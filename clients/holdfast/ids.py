@@ -6,9 +6,8 @@ repeatable (AIP-155).
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
-import uuid
 
 
 def made_id(time_ms: int | None = None, random_bits: int | None = None) -> str:
@@ -20,8 +19,9 @@ def made_id(time_ms: int | None = None, random_bits: int | None = None) -> str:
     if time_ms is None:
         time_ms = time.time_ns() // 1_000_000
     if random_bits is None:
-        random_bits = secrets.randbits(74)
+        random_bits = int.from_bytes(os.urandom(10)) >> 6
     value = (time_ms & (1 << 48) - 1) << 80
     value |= 0x7 << 76 | (random_bits >> 62 & 0xFFF) << 64
     value |= 0b10 << 62 | random_bits & (1 << 62) - 1
-    return str(uuid.UUID(int=value))
+    digits = f"{value:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -145,6 +145,7 @@ class Attempts:
     timeout_s: float
     urgent: bool = False
     count: int = 0
+    _is_admitted: bool = False
     _not_sent: int = 0
     _was_passed_on: bool = False
     _deadline: float = field(init=False)
@@ -164,19 +165,34 @@ class Attempts:
             return policy.attempts_max
         return max(policy.attempts_max, policy.urgent_attempts_max)
 
+    def admitted(self) -> bool:
+        """Ask the throttle whether the next attempt may leave this process.
+
+        `begin` does so where nobody did before. Who asks first need not build the request of a call
+        that is held back; told False, the call is over.
+        """
+        patience = self.patience
+        throttle = patience.throttle
+        self._is_admitted = (
+            throttle is None
+            or throttle.admit(patience.clock(), patience.chance())
+            or self.urgent  # counted like all others
+        )
+        return self._is_admitted
+
     def begin(self) -> float:
         """Seconds the next attempt may take. Raises Throttled, or DeadlineExceeded."""
         patience = self.patience
         left_s = self._deadline - patience.clock()
         if left_s < _ATTEMPT_S_MIN:
             raise DeadlineExceeded(f"no answer within {self.timeout_s:g} s")
-        if patience.throttle:
-            sent = patience.throttle.admit(patience.clock(), patience.chance())
-            if not sent and not self.urgent:
-                raise Throttled(
-                    "held back by the client: the server turns most calls away",
-                    retry_after_s=patience.throttle.calm_s * (0.5 + patience.chance()),
-                )
+        if not self._is_admitted and not self.admitted():
+            assert patience.throttle is not None
+            raise Throttled(
+                "held back by the client: the server turns most calls away",
+                retry_after_s=patience.throttle.calm_s * (0.5 + patience.chance()),
+            )
+        self._is_admitted = False
         self.count += 1
         if not self.repeatable or self.count >= self._attempts_max:
             return left_s

@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Iterable
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import grpc
 from grpc import aio
 
 from loadtests.light import frames
-from loadtests.light.connection import Connection
-from loadtests.light.ending import Ending
+from loadtests.light.connection import Connection, Ended
+from loadtests.light.ending import LATE, Ending, lost
 
 _RECONNECT_S = 0.05
 # By these words the client library knows that no server has seen a call.
 _NOT_CONNECTED = "failed to connect to all addresses"
+# Most calls have the same deadline and metadata as the one before.
+_BLOCKS_MAX = 4_096
 T = TypeVar("T")
 
 
@@ -51,6 +54,12 @@ class Channel:
                 ("content-type", "application/grpc"),
             )
         )
+
+        @lru_cache(_BLOCKS_MAX)
+        def headers(ms: int | None, metadata: tuple[tuple[str, str], ...]) -> bytes:
+            told = metadata if ms is None else (("grpc-timeout", f"{ms}m"), *metadata)
+            return fixed + b"".join(frames.literal(name, value) for name, value in told)
+
         encode = request_serializer or _as_it_is
         decode = response_deserializer or _as_it_is
 
@@ -60,13 +69,8 @@ class Channel:
             timeout: float | None = None,  # noqa: ASYNC109 - as grpc.aio has it
             metadata: Iterable[tuple[str, str]] = (),
         ) -> Any:
-            block = fixed
-            if timeout is not None:
-                ms = max(1, math.ceil(timeout * 1e3))
-                block += frames.literal("grpc-timeout", f"{ms}m")
-            for name, value in metadata:
-                block += frames.literal(name, value)
-            ending = await self._ending(block, encode(request), timeout)
+            ms = None if timeout is None else max(1, math.ceil(timeout * 1e3))
+            ending = await self._ending(headers(ms, tuple(metadata)), encode(request), timeout)
             if ending.code is grpc.StatusCode.OK:
                 return decode(ending.message)
             raise aio.AioRpcError(
@@ -90,28 +94,16 @@ class Channel:
                 async with asyncio.timeout_at(deadline):
                     connection = await self._connected()
             except TimeoutError:
-                return Ending(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
+                return LATE
             except OSError as error:
-                return Ending(grpc.StatusCode.UNAVAILABLE, f"{_NOT_CONNECTED}: {error}")
-        ended: asyncio.Future[Ending] = loop.create_future()
-
-        def on_end(ending: Ending) -> None:
-            if not ended.done():
-                ended.set_result(ending)
-
-        number = connection.call(block, message, on_end)
-        timer = None
-        if deadline is not None:
-            late = Ending(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
-            timer = loop.call_at(deadline, _give_up, connection, number, ended, late)
+                return lost(f"{_NOT_CONNECTED}: {error}")
+        ended: Ended = loop.create_future()
+        number = connection.call(block, message, ended, deadline)
         try:
             return await ended
         except asyncio.CancelledError:
             connection.cancel(number)
             raise
-        finally:
-            if timer is not None:
-                timer.cancel()
 
     async def _connected(self) -> Connection:
         """The connection, which all who wait share."""
@@ -154,14 +146,6 @@ class Channel:
         self._is_closed = True
         if self._connection is not None:
             self._connection.close()
-
-
-def _give_up(
-    connection: Connection, number: int, ended: asyncio.Future[Ending], late: Ending
-) -> None:
-    connection.cancel(number)
-    if not ended.done():
-        ended.set_result(late)
 
 
 def _as_it_is(message: bytes) -> bytes:

@@ -12,34 +12,33 @@ Invariants
 from __future__ import annotations
 
 import asyncio
-import base64
 import struct
 from collections import deque
 from collections.abc import Callable
-from functools import lru_cache
 from typing import cast
-from urllib.parse import unquote
-
-import hpack
 
 from loadtests.light import frames
-from loadtests.light.ending import Ending, Metadata, of_reset, of_trailers
+from loadtests.light.deadlines import Deadlines
+from loadtests.light.ending import LATE, Ending, lost, of_reset, of_trailers
 
 _STREAM_WINDOW_BYTES = 1 << 20
 _CONNECTION_WINDOW_BYTES = 1 << 30
 _LAST_STREAM = (1 << 31) - 1
 _CANCEL = 0x8
-OnEnd = Callable[[Ending], None]
+Ended = asyncio.Future[Ending]
 
 
 class _Stream:
-    __slots__ = ("body", "headers", "on_end", "window")
+    __slots__ = ("body", "ended", "headers")
 
-    def __init__(self, on_end: OnEnd, window: int) -> None:
-        self.on_end = on_end
-        self.window = window
-        self.headers: Metadata = ()
+    def __init__(self, ended: Ended) -> None:
+        self.ended = ended
+        self.headers = b""
         self.body = b""
+
+    def end(self, ending: Ending) -> None:
+        if not self.ended.done():  # it is when whoever waited for it was cancelled
+            self.ended.set_result(ending)
 
 
 class Connection(asyncio.Protocol):
@@ -47,7 +46,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, on_lost: Callable[[Connection], None]) -> None:
         self._on_lost = on_lost
-        self._reader = frames.Reader()
+        self._rest = b""
         self._streams: dict[int, _Stream] = {}
         self._waiting: deque[tuple[int, bytes, bytes, _Stream]] = deque()
         self._next = 1
@@ -65,8 +64,13 @@ class Connection(asyncio.Protocol):
         # uvloop's transports are none of asyncio's classes.
         self._transport = cast(asyncio.Transport, transport)
         self._loop = asyncio.get_running_loop()
+        self._deadlines = Deadlines(self._loop, self._give_up)
         self.is_open = True
-        told = {frames.HEADER_TABLE_SIZE: 0, frames.INITIAL_WINDOW_SIZE: _STREAM_WINDOW_BYTES}
+        told = {
+            frames.HEADER_TABLE_SIZE: 0,
+            frames.INITIAL_WINDOW_SIZE: _STREAM_WINDOW_BYTES,
+            frames.TRUE_BINARY_METADATA: 1,
+        }
         self._transport.write(
             frames.PREFACE
             + frames.settings(told)
@@ -80,32 +84,45 @@ class Connection(asyncio.Protocol):
         self._waiting.clear()
         self._on_lost(self)
         for stream in streams:
-            stream.on_end(Ending.lost("the connection was closed"))
+            stream.end(lost("the connection was closed"))
 
-    def call(self, headers: bytes, message: bytes, on_end: OnEnd) -> int:
-        """Begin a call; returns what `cancel` takes. `headers` is an HPACK block."""
+    def call(self, headers: bytes, message: bytes, ended: Ended, deadline: float | None) -> int:
+        """Begin a call; returns what `cancel` takes. `headers` is an HPACK block, `deadline` in
+        seconds of the loop's clock."""
         number = self._next
         self._next += 2
         if self._next >= _LAST_STREAM:
             self.is_open = False
-        body = struct.pack(">BI", 0, len(message)) + message
-        stream = _Stream(on_end, 0)
-        if self._may_begin(len(body)):
-            self._begin(number, headers, body, stream)
+        stream = _Stream(ended)
+        if self._may_begin(len(message)):
+            self._begin(number, headers, message, stream)
         else:
-            self._waiting.append((number, headers, body, stream))
+            self._waiting.append((number, headers, message, stream))
+        if deadline is not None:
+            self._deadlines.add(number, deadline)
         return number
 
     def cancel(self, number: int) -> None:
-        """Forget a call and tell the server so; its `on_end` is not called any more."""
-        if self._streams.pop(number, None) is not None:
+        """Forget a call and tell the server so; it does not end any more."""
+        self._forgotten(number)
+
+    def _give_up(self, number: int) -> None:
+        """Its deadline has passed."""
+        stream = self._forgotten(number)
+        if stream is not None:
+            stream.end(LATE)
+
+    def _forgotten(self, number: int) -> _Stream | None:
+        stream = self._streams.pop(number, None)
+        if stream is not None:
             self._write(frames.reset(number, _CANCEL))
             self._begin_waiting()
-            return
+            return stream
         for waiting in self._waiting:
             if waiting[0] == number:
                 self._waiting.remove(waiting)
-                return
+                return waiting[3]
+        return None
 
     def abort(self) -> None:
         """Cut it, as a broken network would."""
@@ -119,31 +136,28 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
 
-    def _may_begin(self, size: int) -> bool:
+    def _may_begin(self, message_bytes: int) -> bool:
+        size = message_bytes + frames.PREFIX_BYTES
         return (
             len(self._streams) < self._streams_max
-            and size <= min(self._window, self._stream_window)
+            and size <= self._window
+            and size <= self._stream_window
             and not self._waiting
         )
 
-    def _begin(self, number: int, headers: bytes, body: bytes, stream: _Stream) -> None:
+    def _begin(self, number: int, headers: bytes, message: bytes, stream: _Stream) -> None:
         self._streams[number] = stream
-        self._window -= len(body)
-        self._write(frames.frame(frames.HEADERS, frames.END_HEADERS, number, headers))
-        # Requests of a load are small; a larger one is cut into as many frames as it needs.
-        for at in range(0, len(body), frames.FRAME_BYTES_MAX):
-            piece = body[at : at + frames.FRAME_BYTES_MAX]
-            last = frames.END_STREAM if at + len(piece) == len(body) else 0
-            self._write(frames.frame(frames.DATA, last, number, piece))
+        self._window -= len(message) + frames.PREFIX_BYTES
+        self._write(frames.request(number, headers, message))
 
     def _begin_waiting(self) -> None:
         waiting, self._waiting = self._waiting, deque()
         while waiting:
-            number, headers, body, stream = waiting[0]
-            if not self._may_begin(len(body)):
+            number, headers, message, stream = waiting[0]
+            if not self._may_begin(len(message)):
                 break
             waiting.popleft()
-            self._begin(number, headers, body, stream)
+            self._begin(number, headers, message, stream)
         self._waiting = waiting
 
     def _write(self, data: bytes) -> None:
@@ -157,30 +171,39 @@ class Connection(asyncio.Protocol):
             self._transport.write(data)
 
     def data_received(self, data: bytes) -> None:
-        for kind, flags, number, payload in self._reader.feed(data):
-            if kind == frames.DATA:
-                self._on_data(flags, number, payload)
-            elif kind == frames.HEADERS:
-                if flags & frames.PRIORITY:
-                    payload = payload[5:]
-                self._on_headers(flags, number, payload)
-            elif kind == frames.CONTINUATION and self._block is not None:
-                begun, first_flags, block = self._block
-                self._on_headers(first_flags | flags & frames.END_HEADERS, begun, block + payload)
-            elif kind == frames.RST_STREAM:
-                stream = self._streams.pop(number, None)
-                if stream is not None:
-                    stream.on_end(of_reset(struct.unpack(">I", payload)[0], stream.headers))
-            elif kind == frames.SETTINGS and not flags & frames.ACK:
-                self._on_settings(frames.read_settings(payload))
-            elif kind == frames.PING and not flags & frames.ACK:
-                self._write(frames.frame(frames.PING, frames.ACK, 0, payload))
-            elif kind == frames.WINDOW_UPDATE and number == 0:
-                self._window += struct.unpack(">I", payload)[0]
-            elif kind == frames.GOAWAY:
-                self._on_goaway(struct.unpack(">I", payload[:4])[0] & 0x7FFFFFFF)
+        if self._rest:
+            data = self._rest + data
+        at, size = 0, len(data)
+        while size - at >= frames.HEAD_BYTES:
+            high, low, kind, flags, number = frames.HEAD.unpack_from(data, at)
+            begin = at + frames.HEAD_BYTES
+            end = begin + (high << 8 | low)
+            if end > size:
+                break
+            at = end
+            if kind == frames.HEADERS or kind == frames.CONTINUATION:
+                self._on_headers(kind, flags, number, data[begin:end])
+            elif kind == frames.DATA:
+                self._on_data(flags, number, data[begin:end])
+            else:
+                self._on_control(kind, flags, number, data[begin:end])
+        self._rest = data[at:]
         if self._waiting:
             self._begin_waiting()
+
+    def _on_control(self, kind: int, flags: int, number: int, payload: bytes) -> None:
+        if kind == frames.RST_STREAM:
+            stream = self._streams.pop(number, None)
+            if stream is not None:
+                stream.end(of_reset(struct.unpack(">I", payload)[0], stream.headers))
+        elif kind == frames.SETTINGS and not flags & frames.ACK:
+            self._on_settings(frames.read_settings(payload))
+        elif kind == frames.PING and not flags & frames.ACK:
+            self._write(frames.frame(frames.PING, frames.ACK, 0, payload))
+        elif kind == frames.WINDOW_UPDATE and number == 0:
+            self._window += struct.unpack(">I", payload)[0]
+        elif kind == frames.GOAWAY:
+            self._on_goaway(struct.unpack(">I", payload[:4])[0] & _LAST_STREAM)
 
     def _on_data(self, flags: int, number: int, payload: bytes) -> None:
         self._received += len(payload)
@@ -193,7 +216,14 @@ class Connection(asyncio.Protocol):
                 payload = payload[1 : len(payload) - payload[0]]
             stream.body = stream.body + payload if stream.body else payload
 
-    def _on_headers(self, flags: int, number: int, block: bytes) -> None:
+    def _on_headers(self, kind: int, flags: int, number: int, block: bytes) -> None:
+        if kind == frames.CONTINUATION:
+            if self._block is None:
+                return
+            number, first_flags, begun = self._block
+            flags, block = first_flags | flags & frames.END_HEADERS, begun + block
+        elif flags & frames.PRIORITY:
+            block = block[5:]
         if not flags & frames.END_HEADERS:
             self._block = (number, flags, block)
             return
@@ -201,12 +231,11 @@ class Connection(asyncio.Protocol):
         stream = self._streams.get(number)
         if stream is None:
             return
-        headers = _decoded(block)
         if not flags & frames.END_STREAM:
-            stream.headers = headers
+            stream.headers = block
             return
         del self._streams[number]
-        stream.on_end(of_trailers(headers, stream.headers, stream.body))
+        stream.end(of_trailers(block, stream.headers, stream.body))
 
     def _on_settings(self, told: dict[int, int]) -> None:
         self._streams_max = told.get(frames.MAX_CONCURRENT_STREAMS, self._streams_max)
@@ -222,21 +251,4 @@ class Connection(asyncio.Protocol):
         streams += [waiting[3] for waiting in self._waiting]
         self._waiting.clear()
         for stream in streams:
-            stream.on_end(Ending.lost("the server is going away"))
-
-
-@lru_cache(maxsize=4096)
-def _decoded(block: bytes) -> Metadata:
-    """The headers of a block that refers to no dynamic table."""
-    decoder = hpack.Decoder()
-    decoder.header_table_size = 0
-    headers: list[tuple[str, str | bytes]] = []
-    for name, value in decoder.decode(block, raw=True):
-        key = name.decode("ascii")
-        if key.endswith("-bin"):
-            headers.append((key, base64.b64decode(value + b"=" * (-len(value) % 4))))
-        elif key == "grpc-message":
-            headers.append((key, unquote(value.decode("ascii", "replace"))))
-        else:
-            headers.append((key, value.decode("ascii", "replace")))
-    return tuple(headers)
+            stream.end(lost("the server is going away"))

@@ -17,18 +17,42 @@ PADDED = 0x8
 PRIORITY = 0x20
 
 HEADER_TABLE_SIZE, MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE = 0x1, 0x3, 0x4, 0x5
+TRUE_BINARY_METADATA = 0xFE03
+"""Of gRPC: values of headers in -bin come as they are, not in base64."""
 WINDOW_BYTES_DEFAULT: Final = 65_535
 FRAME_BYTES_MAX: Final = 16_384
 """What either side may always send in one frame."""
 
-_HEAD = struct.Struct(">HBBBI")
-HEAD_BYTES: Final = _HEAD.size
+HEAD = struct.Struct(">HBBBI")
+"""Of a frame: its size in two parts (8 bits more than 16), kind, flags, stream."""
+HEAD_BYTES: Final = HEAD.size
+_DATA_HEAD = struct.Struct(">HBBBIBI")  # with that of a gRPC message: not compressed, so long
+PREFIX_BYTES: Final = _DATA_HEAD.size - HEAD_BYTES
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
     """One frame. `payload` below 16 MiB."""
     size = len(payload)
-    return _HEAD.pack(size >> 8, size & 0xFF, kind, flags, stream) + payload
+    return HEAD.pack(size >> 8, size & 0xFF, kind, flags, stream) + payload
+
+
+def request(stream: int, headers: bytes, message: bytes) -> bytes:
+    """All of a unary call: its headers, an HPACK block, and its one message."""
+    size = len(headers)
+    begun = HEAD.pack(size >> 8, size & 0xFF, HEADERS, END_HEADERS, stream) + headers
+    size = len(message) + PREFIX_BYTES
+    if size <= FRAME_BYTES_MAX:
+        return begun + (
+            _DATA_HEAD.pack(size >> 8, size & 0xFF, DATA, END_STREAM, stream, 0, len(message))
+            + message
+        )
+    body = struct.pack(">BI", 0, len(message)) + message
+    pieces = [begun]
+    for at in range(0, size, FRAME_BYTES_MAX):
+        piece = body[at : at + FRAME_BYTES_MAX]
+        last = END_STREAM if at + len(piece) == size else 0
+        pieces.append(frame(DATA, last, stream, piece))
+    return b"".join(pieces)
 
 
 def settings(values: dict[int, int]) -> bytes:
@@ -82,7 +106,7 @@ class Reader:
         end = len(data)
         try:
             while end - at >= HEAD_BYTES:
-                high, low, kind, flags, stream = _HEAD.unpack_from(data, at)
+                high, low, kind, flags, stream = HEAD.unpack_from(data, at)
                 stop = at + HEAD_BYTES + (high << 8 | low)
                 if stop > end:
                     break

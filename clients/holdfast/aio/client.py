@@ -400,9 +400,12 @@ class Client:
         passed_on = pool.leave(target, failure, answers=answers)
         return attempts.failed(failure, passed_on=passed_on)
 
-    async def _await(self, call: Call[T]) -> T:
-        """Send `call`, again where that is safe and paid for, and await its answer."""
-        attempts = self._settings.attempts(call)
+    async def _await(self, call: Call[T], attempts: Attempts | None = None) -> T:
+        """Send `call`, again where that is safe and paid for, and await its answer.
+
+        `attempts`: those of this call, where the throttle was asked for it before.
+        """
+        attempts = attempts or self._settings.attempts(call)
         pool = self._pool_of(call.method)
         try:
             while True:

@@ -7,6 +7,8 @@ from collections import Counter
 
 import pytest
 
+from holdfast.errors import Throttled
+from holdfast.retry import Attempts, Patience, RetryBudget, RetryPolicy
 from holdfast.throttle import Throttle
 
 
@@ -108,3 +110,27 @@ def test_fifty_clients_are_back_a_second_after_a_tenfold_spike():
     assert sum(answered[second] for second in spike) >= 0.99 * 25 * 1_000
     assert sum(sent[second] for second in spike) <= 2.0 * 25 * 1_000
     assert [answered[second] for second in range(32, 36)] == pytest.approx([800] * 4, rel=0.02)
+
+
+def test_who_asks_before_the_attempt_is_counted_once():
+    throttle = Throttle(k=1.0)
+    chance = 0.5
+    policy = RetryPolicy()
+    patience = Patience(policy, RetryBudget(policy), throttle, lambda: 1.0, lambda: chance)
+    first = Attempts(patience, repeatable=True, timeout_s=1.0)
+    assert first.admitted()
+    first.begin()
+    assert throttle._requests == 1
+    first.begin()  # its second attempt asks anew
+    assert throttle._requests == 2
+    throttle.turned_away(1.0)
+    chance = 0.1
+    held_back = Attempts(patience, repeatable=True, timeout_s=1.0)
+    assert not held_back.admitted()
+    assert throttle._requests == 3
+    with pytest.raises(Throttled):
+        Attempts(patience, repeatable=True, timeout_s=1.0).begin()
+    urgent = Attempts(patience, repeatable=True, timeout_s=1.0, urgent=True)
+    assert urgent.admitted()
+    urgent.begin()
+    assert throttle._requests == 5

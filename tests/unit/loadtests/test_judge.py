@@ -9,8 +9,8 @@ import pytest
 from engine import commands, machine, reads
 from engine.commands import CommandBatch
 from engine.state import Capacity, State
+from loadtests.asking import node_name, sku_name
 from loadtests.judge import Stock, Verdict, _each, _judge_acknowledged, _judge_refusals
-from loadtests.shoppers import node_name, sku_name
 from tests.columns import Line, command, define, join
 
 HOT = (sku_name(0), node_name(0))

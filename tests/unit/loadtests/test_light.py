@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import struct
 from collections.abc import AsyncIterator
 from typing import Any
@@ -16,6 +17,7 @@ from loadtests.light import frames
 from loadtests.light.channel import Channel
 from loadtests.light.connection import Connection
 from loadtests.light.ending import Ending
+from loadtests.light.headers import decoded
 from loadtests.light.responder import respond
 from loadtests.scenario import Callers
 
@@ -158,24 +160,31 @@ class Wire(asyncio.Transport):
         return [stream for kind, stream in self.kinds if kind == frames.HEADERS]
 
 
+def begun(connection: Connection, message: bytes = b"x") -> tuple[int, asyncio.Future[Ending]]:
+    """A call without headers: its number, and how it ends."""
+    ended: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
+    return connection.call(b"", message, ended, None), ended
+
+
 async def test_calls_beyond_the_servers_streams_and_window_wait_their_turn() -> None:
     wire = Wire()
     connection = Connection(lambda _: None)
     connection.connection_made(wire)
     connection.data_received(frames.settings({frames.MAX_CONCURRENT_STREAMS: 2}))
-    ended: list[Ending] = []
-    numbers = [connection.call(b"", b"x", ended.append) for _ in range(4)]
+    calls = [begun(connection) for _ in range(4)]
+    numbers = [number for number, _ in calls]
     await asyncio.sleep(0)
     assert wire.begun() == numbers[:2]
     connection.data_received(frames.reset(numbers[0], 7))
     await asyncio.sleep(0)
     assert wire.begun() == numbers[:3]
-    assert [each.code for each in ended] == [grpc.StatusCode.UNAVAILABLE]
+    assert calls[0][1].result().code is grpc.StatusCode.UNAVAILABLE
+    assert [ended.done() for _, ended in calls] == [True, False, False, False]
     connection.cancel(numbers[3])  # it had not begun: nothing of it is ever sent
     connection.data_received(frames.reset(numbers[1], 8) + frames.reset(numbers[2], 8))
     await asyncio.sleep(0)
     assert wire.begun() == numbers[:3]
-    large = connection.call(b"", bytes(frames.WINDOW_BYTES_DEFAULT), ended.append)
+    large, _ = begun(connection, bytes(frames.WINDOW_BYTES_DEFAULT))
     await asyncio.sleep(0)
     assert large not in wire.begun()
     connection.data_received(
@@ -188,19 +197,37 @@ async def test_calls_beyond_the_servers_streams_and_window_wait_their_turn() -> 
 async def test_a_server_that_goes_away_ends_only_what_it_has_not_seen() -> None:
     connection = Connection(lambda _: None)
     connection.connection_made(Wire())
-    ended: dict[int, Ending] = {}
-    first, second = (
-        connection.call(b"", b"x", lambda ending, at=at: ended.setdefault(at, ending))
-        for at in range(2)
-    )
+    (first, seen), (second, unseen) = begun(connection), begun(connection)
     goaway = frames.frame(frames.GOAWAY, 0, 0, struct.pack(">II", first, 0))
     connection.data_received(goaway)
     assert not connection.is_open
-    assert list(ended) == [1]
-    assert ended[1].code is grpc.StatusCode.UNAVAILABLE
+    assert unseen.result().code is grpc.StatusCode.UNAVAILABLE
+    assert not seen.done()
     connection.connection_lost(None)
-    assert sorted(ended) == [0, 1]
+    assert seen.result().code is grpc.StatusCode.UNAVAILABLE
     assert second > first
+
+
+@pytest.mark.parametrize("size", [1, 5, 9, 1_000])
+async def test_an_answer_is_read_however_its_bytes_are_cut(size: int) -> None:
+    connection = Connection(lambda _: None)
+    connection.connection_made(Wire())
+    calls = [begun(connection) for _ in range(3)]
+    headers = frames.literal(":status", "200")
+    trailers = frames.literal("grpc-status", "0") + frames.literal("grpc-message", "")
+    answers = b"".join(
+        frames.frame(frames.HEADERS, frames.END_HEADERS, number, headers)
+        + frames.frame(frames.DATA, 0, number, struct.pack(">BI", 0, 4) + b"%04d" % number)
+        # In two pieces, as RFC 9113 allows.
+        + frames.frame(frames.HEADERS, frames.END_STREAM, number, trailers[:7])
+        + frames.frame(frames.CONTINUATION, frames.END_HEADERS, number, trailers[7:])
+        for number, _ in calls
+    )
+    for at in range(0, len(answers), size):
+        connection.data_received(answers[at : at + size])
+    for number, ended in calls:
+        ending = ended.result()
+        assert (ending.code, ending.message) == (grpc.StatusCode.OK, b"%04d" % number)
 
 
 async def _closed_port() -> tuple[None, int]:
@@ -235,6 +262,13 @@ def test_frames_are_found_however_the_bytes_are_cut(size: int) -> None:
     for at in range(0, len(stream), size):
         found += list(reader.feed(stream[at : at + size]))
     assert found == sent
+
+
+def test_binary_headers_are_read_as_they_are_and_from_base64() -> None:
+    told = bytes(range(1, 200))
+    as_it_is = b"\0" + b"\x05x-bin" + b"\x7f\x49" + b"\0" + told  # 127 + 73 bytes
+    coded = frames.literal("x-bin", base64.b64encode(told).decode().rstrip("="))
+    assert decoded(as_it_is) == decoded(coded) == (("x-bin", told),)
 
 
 @pytest.mark.parametrize("size", [0, 1, 126, 127, 128, 255, 300, 20_000])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from loadtests.histogram import Latencies
-from loadtests.recording import DECLINED, REFUSED, SERVED, Recorder, Recording
+from loadtests.recording import DECLINED, HELD_BACK, REFUSED, SERVED, Recorder, Recording
 
 
 def some(seed: int, count: int) -> list[float]:
@@ -102,3 +102,15 @@ def test_a_call_is_offered_when_due_and_counted_in_the_phase_it_ends_in() -> Non
     assert told.phase_ended == {(1, "hold", SERVED): 1}
     assert set(told.by_phase) == {(0, "hold")}
     assert told.latencies({0}, {"hold"}).ms(50) == pytest.approx(600, rel=2e-3)
+
+
+def test_what_was_held_back_at_once_counts_like_what_was_held_back_later() -> None:
+    recorder = Recorder([2.0])
+    recorder.held_back("hold", 0.5, 0.6)
+    recorder.held_back("hold", 1.5, 1.6)
+    recorder.ended("hold", HELD_BACK, 1.7, 1.8, reason="UNAVAILABLE THROTTLED")
+    told = recorder.finish()
+    assert told.outcomes() == {HELD_BACK: 3}
+    assert told.reasons == {("hold", HELD_BACK, "UNAVAILABLE THROTTLED"): 3}
+    assert told.ended == {(0, "hold", HELD_BACK): 1, (1, "hold", HELD_BACK): 2}
+    assert told.refusals_explained == 0
