@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 import grpc
@@ -31,8 +32,8 @@ class Caller(Protocol):
     def retries(self) -> int:
         """Attempts besides the first, so far."""
 
-    def attempts(self, like: Call[Any]) -> Attempts | None:
-        """The attempts of a call like this one, for `perform`; None where nothing is held back."""
+    def attempts_of(self, like: Call[Any]) -> Callable[[], Attempts] | None:
+        """Makes the attempts of calls like this one, for `perform`; None: nothing is held back."""
 
     async def perform(self, call: Call[T], attempts: Attempts | None = None) -> T:
         """Send a call and await its answer. Raises HoldfastError."""
@@ -90,8 +91,8 @@ class OurCaller:
     def retries(self) -> int:
         return self._client.retries
 
-    def attempts(self, like: Call[Any]) -> Attempts | None:
-        return self._client._settings.attempts(like)
+    def attempts_of(self, like: Call[Any]) -> Callable[[], Attempts] | None:
+        return self._client._settings.attempts_of(like)
 
     async def perform(self, call: Call[T], attempts: Attempts | None = None) -> T:
         # What every method of the client does once its call is built.
@@ -122,7 +123,7 @@ class ForeignCaller:
         self._turns = itertools.cycle(range(len(self._channels)))
         self._ways: dict[tuple[int, str], Any] = {}
 
-    def attempts(self, like: Call[Any]) -> Attempts | None:
+    def attempts_of(self, like: Call[Any]) -> Callable[[], Attempts] | None:
         return None
 
     async def perform(self, call: Call[T], attempts: Attempts | None = None) -> T:

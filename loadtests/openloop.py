@@ -20,10 +20,10 @@ BEHIND_S_MAX = 0.05
 _TICK_S = 0.001
 # Answers are heard also while many are due.
 _BEGUN_AT_ONCE_MAX = 64
-Begin = Callable[[int, float], Coroutine[Any, Any, object] | None]
-"""A journey by its number and when it is due; None: it ended where it began."""
+Begin = Callable[[int, float, float], Coroutine[Any, Any, object] | None]
+"""A journey by its number, when it is due and when that is; None: it ended where it began."""
 Go = Callable[[int, float], Awaitable[object]]
-"""The same to its end."""
+"""A journey by its number and when it is due, to its end."""
 
 
 async def open_loop(
@@ -43,25 +43,24 @@ async def open_loop(
     """
     loop = asyncio.get_running_loop()
     under_way: set[asyncio.Task[object]] = set()
-    at = 0
-    while at < len(due):
+    at, count = 0, len(due)
+    while at < count:
         now_s = clock()
-        pause_at = at + _BEGUN_AT_ONCE_MAX
-        while at < pause_at and at < len(due) and due[at] <= now_s:
-            due_s = due[at]
+        pause_at = min(at + _BEGUN_AT_ONCE_MAX, count)
+        while at < pause_at and (due_s := due[at]) <= now_s:
             # Asked anew each time: what begins late is told how late.
             begun_s = clock()
-            if len(under_way) >= under_way_max or begun_s - due_s > BEHIND_S_MAX:
+            if begun_s - due_s > BEHIND_S_MAX or len(under_way) >= under_way_max:
                 recorder.recording.not_made += 1
             else:
                 recorder.began(due_s, begun_s)
-                journey = begin(at, due_s)
+                journey = begin(at, due_s, begun_s)
                 if journey is not None:
                     task = loop.create_task(journey)
                     under_way.add(task)
                     task.add_done_callback(under_way.discard)
             at += 1
-        if at < len(due):
+        if at < count:
             left_s = due[at] - clock()
             await asyncio.sleep(max(left_s, _TICK_S) if left_s > 0 else 0)
     if under_way:

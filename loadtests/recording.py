@@ -133,7 +133,7 @@ class Recorder:
         self._moments: dict[tuple[str, str], tuple[array[float], array[float]]] = {}
         self._began_due: array[float] = array("d")
         self._began: array[float] = array("d")
-        self._held_back: Counter[str] = Counter()
+        self._held_back: dict[str, tuple[array[float], array[float]]] = {}
         self.recording = Recording()
 
     def began(self, due_s: float, now_s: float) -> None:
@@ -163,15 +163,20 @@ class Recorder:
 
     def held_back(self, step: str, due_s: float, now_s: float) -> None:
         """A call that was due at `due_s` was held back before it was even made."""
-        self.ended(step, HELD_BACK, due_s, now_s)
-        self._held_back[step] += 1
+        moments = self._held_back.get(step)
+        if moments is None:
+            moments = self._held_back[step] = (array("d"), array("d"))
+        moments[0].append(due_s)
+        moments[1].append(now_s)
 
     def finish(self) -> Recording:
         """Everything that was noted."""
         told = self.recording
-        for step, count in self._held_back.items():
-            told.reasons[step, HELD_BACK, _THROTTLED] += count
-        for (step, outcome), (dues, ends) in self._moments.items():
+        noted = list(self._moments.items())
+        for step, moments in self._held_back.items():
+            noted.append(((step, HELD_BACK), moments))
+            told.reasons[step, HELD_BACK, _THROTTLED] += len(moments[0])
+        for (step, outcome), (dues, ends) in noted:
             due, end = np.array(dues), np.array(ends)
             for second, count in _counted(np.floor(due)):
                 told.offered[second, step] += count

@@ -74,8 +74,9 @@ class _Course:
     journey: Journey
     steps: tuple[tuple[str, tuple[float, float] | None], ...]
     """Each step, and how long it lasts where it is a pause."""
-    like: Call[str] | None
-    """A call like its first one; None where it begins with a pause."""
+    ask: Callable[[], Attempts] | None
+    """Makes the attempts of its first call; None where nobody would hold it back, or where it
+    begins with a pause."""
 
 
 class Shoppers:
@@ -111,32 +112,32 @@ class Shoppers:
         self.hurries = False
         """Leave out every pause."""
 
-    def begin(self, number: int, due_s: float) -> Coroutine[Any, Any, bool] | None:
-        """One shopper's journey, which is due at `due_s`, to be awaited: whether it came to its
+    def begin(self, number: int, due_s: float, now_s: float) -> Coroutine[Any, Any, bool] | None:
+        """One shopper's journey, which was due at `due_s`, to be awaited: whether it came to its
         end. None: its first call was held back on the spot, and that is recorded."""
         courses, shares = self._mixes[bisect_right(self._until_s, due_s)]
         at = bisect_right(shares, self._chance.random() * shares[-1]) if len(courses) > 1 else 0
         course = courses[at]
         attempts = None
-        if course.like is not None:
-            attempts = self._caller.attempts(course.like)
-            if attempts is not None and not attempts.admitted():
-                self._recorder.held_back(course.steps[0][0], due_s, self._clock())
+        if course.ask is not None:
+            attempts = course.ask()
+            if not attempts.admitted():
+                self._recorder.held_back(course.steps[0][0], due_s, now_s)
                 return None
         return self._go(course, number, due_s, attempts)
 
     async def go(self, number: int, due_s: float) -> bool:
         """`begin`, and on to the end."""
-        journey = self.begin(number, due_s)
+        journey = self.begin(number, due_s, self._clock())
         return journey is not None and await journey
 
     def _course(self, journey: Journey) -> _Course:
         steps = tuple((step, think_s(step)) for step in journey.steps)
         first, pause = steps[0]
-        like = None
+        ask = None
         if pause is None:
-            like = self._call(first, journey, 0, "")[0]
-        return _Course(journey, steps, like)
+            ask = self._caller.attempts_of(self._call(first, journey, 0, "")[0])
+        return _Course(journey, steps, ask)
 
     def _call(
         self, step: str, journey: Journey, number: int, held: str

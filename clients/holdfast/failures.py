@@ -110,10 +110,13 @@ def from_status(
     """
     if code is None:
         code = _CODE_BY_NUMBER.get(status.code, grpc.StatusCode.UNKNOWN)
+    told = message or status.message or code_pb2.Code.Name(code.value[0])
+    if not status.details:  # as whatever gRPC's core sheds
+        return Failure(code, told)
     info = _detail(status, ErrorInfo())
     return Failure(
         code=code,
-        message=message or status.message or code_pb2.Code.Name(code.value[0]),
+        message=told,
         reason=info.reason if info.domain == DOMAIN else "",
         metadata=dict(info.metadata),
         fields=tuple(

@@ -101,7 +101,8 @@ class RetryBudget:
     def earn(self) -> None:
         """A call begins."""
         with self._lock:
-            self._tokens = min(self._tokens_max, self._tokens + self._per_call)
+            tokens = self._tokens + self._per_call
+            self._tokens = tokens if tokens < self._tokens_max else self._tokens_max
 
     def spend(self) -> bool:
         """Pay for one retry; False when there is not enough."""
@@ -149,14 +150,13 @@ class Attempts:
     _not_sent: int = 0
     _was_passed_on: bool = False
     _deadline: float = field(init=False)
+    _budget: RetryBudget = field(init=False)
 
     def __post_init__(self) -> None:
-        self._deadline = self.patience.clock() + self.timeout_s
+        patience = self.patience
+        self._deadline = patience.clock() + self.timeout_s
+        self._budget = patience.urgent_budget if self.urgent else patience.budget
         self._budget.earn()
-
-    @property
-    def _budget(self) -> RetryBudget:
-        return self.patience.urgent_budget if self.urgent else self.patience.budget
 
     @property
     def _attempts_max(self) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from holdfast.calls.call import Call
@@ -45,7 +47,14 @@ class Settings:
 
     def attempts(self, call: Call[object]) -> Attempts:
         """The attempts of `call`, its deadline counted from now."""
-        return Attempts(self.patience, call.repeatable, self.timeout_s_of(call), call.method.urgent)
+        return self.attempts_of(call)()
+
+    def attempts_of(self, like: Call[object]) -> Callable[[], Attempts]:
+        """Makes the attempts of calls like this one; each one's deadline counts from when it is
+        made."""
+        return functools.partial(
+            Attempts, self.patience, like.repeatable, self.timeout_s_of(like), like.method.urgent
+        )
 
     def stream_attempts(self, patience_s: float | None = None) -> Attempts:
         """The attempts of a stream: as patient as a call until its first message.

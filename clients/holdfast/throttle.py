@@ -42,6 +42,7 @@ class Throttle:
         self.calm_s = calm_s
         self._turned_away_s = float("-inf")
         self._slices: deque[list[float]] = deque()  # [slice number, requests, accepts]
+        self._latest: list[float] = [float("-inf"), 0, 0]
         self._requests = 0.0
         self._accepts = 0.0
         self._lock = threading.Lock()
@@ -69,10 +70,11 @@ class Throttle:
     def _current(self, now_s: float) -> list[float]:
         """The counts of the slice of time around `now_s`, older ones dropped."""
         number = now_s * _SLICES // self.window_s
-        while self._slices and self._slices[0][0] <= number - _SLICES:
-            _, requests, accepts = self._slices.popleft()
-            self._requests -= requests
-            self._accepts -= accepts
-        if not self._slices or self._slices[-1][0] != number:
-            self._slices.append([number, 0, 0])
-        return self._slices[-1]
+        if number != self._latest[0]:
+            while self._slices and self._slices[0][0] <= number - _SLICES:
+                _, requests, accepts = self._slices.popleft()
+                self._requests -= requests
+                self._accepts -= accepts
+            self._latest = [number, 0, 0]
+            self._slices.append(self._latest)
+        return self._latest

@@ -70,12 +70,22 @@ class Channel:
             metadata: Iterable[tuple[str, str]] = (),
         ) -> Any:
             ms = None if timeout is None else max(1, math.ceil(timeout * 1e3))
-            ending = await self._ending(headers(ms, tuple(metadata)), encode(request), timeout)
+            block = headers(ms, tuple(metadata))
+            loop = asyncio.get_running_loop()
+            deadline = None if timeout is None else loop.time() + timeout
+            connection = self._connection
+            if connection is None or not connection.is_open:
+                connection = await self._connected(deadline)
+            ended: Ended = loop.create_future()
+            number = connection.call(block, encode(request), ended, deadline)
+            try:
+                ending = await ended
+            except asyncio.CancelledError:
+                connection.cancel(number)
+                raise
             if ending.code is grpc.StatusCode.OK:
                 return decode(ending.message)
-            raise aio.AioRpcError(
-                ending.code, aio.Metadata(), aio.Metadata(*ending.trailers), details=ending.details
-            )
+            raise _error(ending)
 
         return call
 
@@ -85,32 +95,18 @@ class Channel:
 
     stream_stream = unary_stream
 
-    async def _ending(self, block: bytes, message: bytes, timeout_s: float | None) -> Ending:
-        loop = asyncio.get_running_loop()
-        deadline = None if timeout_s is None else loop.time() + timeout_s
-        connection = self._connection
-        if connection is None or not connection.is_open:
-            try:
-                async with asyncio.timeout_at(deadline):
-                    connection = await self._connected()
-            except TimeoutError:
-                return LATE
-            except OSError as error:
-                return lost(f"{_NOT_CONNECTED}: {error}")
-        ended: Ended = loop.create_future()
-        number = connection.call(block, message, ended, deadline)
+    async def _connected(self, deadline: float | None) -> Connection:
+        """The connection, which all who wait share. Raises AioRpcError when there is none."""
         try:
-            return await ended
-        except asyncio.CancelledError:
-            connection.cancel(number)
-            raise
-
-    async def _connected(self) -> Connection:
-        """The connection, which all who wait share."""
-        if self._connecting is None:
-            self._connecting = asyncio.ensure_future(self._connect())
-            self._connecting.add_done_callback(self._on_connected)
-        return await asyncio.shield(self._connecting)
+            async with asyncio.timeout_at(deadline):
+                if self._connecting is None:
+                    self._connecting = asyncio.ensure_future(self._connect())
+                    self._connecting.add_done_callback(self._on_connected)
+                return await asyncio.shield(self._connecting)
+        except TimeoutError:
+            raise _error(LATE) from None
+        except OSError as error:
+            raise _error(lost(f"{_NOT_CONNECTED}: {error}")) from error
 
     def _on_connected(self, done: asyncio.Future[Connection]) -> None:
         self._connecting = None
@@ -146,6 +142,12 @@ class Channel:
         self._is_closed = True
         if self._connection is not None:
             self._connection.close()
+
+
+def _error(ending: Ending) -> aio.AioRpcError:
+    return aio.AioRpcError(
+        ending.code, aio.Metadata(), aio.Metadata(*ending.trailers), details=ending.details
+    )
 
 
 def _as_it_is(message: bytes) -> bytes:

@@ -406,11 +406,12 @@ class Client:
         `attempts`: those of this call, where the throttle was asked for it before.
         """
         attempts = attempts or self._settings.attempts(call)
-        pool = self._pool_of(call.method)
+        method = call.method
+        pool = self._pool_of(method)
         try:
             while True:
                 answers = pool.answers
-                way = self._open("unary_unary", call.method)
+                way = pool.way("unary_unary", method.path, method.encode, method.decode)
                 try:
                     reply = await way.call(
                         call.request,

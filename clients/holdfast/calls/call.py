@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from google.protobuf.message import Message
@@ -27,12 +27,12 @@ class Method:
     """It moves or reads much: the client's longer default timeout applies."""
     urgent: bool = False
     """It settles a hold: it is never throttled, and has a retry budget of its own."""
+    path: str = field(init=False)
+    """Its path on the wire."""
 
-    @property
-    def path(self) -> str:
-        """Its path on the wire."""
+    def __post_init__(self) -> None:
         service = self.service if "." in self.service else f"holdfast.v1.{self.service}"
-        return f"/{service}/{self.name}"
+        object.__setattr__(self, "path", f"/{service}/{self.name}")
 
     def encode(self, request: Message) -> bytes:
         """The request's bytes."""

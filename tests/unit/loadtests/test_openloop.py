@@ -6,6 +6,8 @@ All of it on a loop without real time: a second of service is no second of the t
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +27,9 @@ class Stalling:
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
 
+    def begin(self, number: int, due_s: float, now_s: float) -> Coroutine[Any, Any, None]:
+        return self.go(number, due_s)
+
     async def go(self, number: int, due_s: float) -> None:
         now_s = asyncio.get_running_loop().time()
         if STALL_FROM_S <= now_s < STALL_UNTIL_S:
@@ -40,7 +45,7 @@ def recorded(how: str) -> Recording:
         stalling = Stalling(recorder)
         if how == "open":
             due = (np.arange(RATE * SECONDS) / RATE).tolist()
-            await openloop.open_loop(due, stalling.go, recorder, clock=clock)
+            await openloop.open_loop(due, stalling.begin, recorder, clock=clock)
         else:
             await openloop.closed_loop(stalling.go, at_once=1, until_s=SECONDS, clock=clock)
         return recorder.finish()
@@ -75,7 +80,7 @@ def test_latency_counts_from_when_it_was_due_even_if_the_generator_was_late() ->
         clock = asyncio.get_running_loop().time
         stalling = Stalling(recorder)
         await asyncio.sleep(0.04)  # the generator itself is late
-        await openloop.open_loop([0.0], stalling.go, recorder, clock=clock)
+        await openloop.open_loop([0.0], stalling.begin, recorder, clock=clock)
         return recorder.finish()
 
     told = run_virtual(main())
@@ -89,7 +94,7 @@ def test_what_the_generator_can_not_begin_in_time_is_counted_and_left_out() -> N
         clock = asyncio.get_running_loop().time
         await asyncio.sleep(openloop.BEHIND_S_MAX + 0.5)
         due = [0.0, 0.1, 1.0, 2.0]
-        await openloop.open_loop(due, Stalling(recorder).go, recorder, clock=clock)
+        await openloop.open_loop(due, Stalling(recorder).begin, recorder, clock=clock)
         return recorder.finish()
 
     told = run_virtual(main())
@@ -103,7 +108,7 @@ def test_no_more_journeys_are_under_way_than_allowed() -> None:
         clock = asyncio.get_running_loop().time
         due = [STALL_FROM_S + number / 100 for number in range(50)]
         await openloop.open_loop(
-            due, Stalling(recorder).go, recorder, clock=clock, under_way_max=20
+            due, Stalling(recorder).begin, recorder, clock=clock, under_way_max=20
         )
         return recorder.finish()
 
@@ -116,7 +121,7 @@ def test_a_journey_that_never_ends_is_cancelled_after_the_grace() -> None:
     async def main() -> bool:
         cancelled = False
 
-        async def forever(number: int, due_s: float) -> None:
+        async def forever(number: int, due_s: float, now_s: float) -> None:
             nonlocal cancelled
             try:
                 await asyncio.sleep(1e6)
@@ -129,3 +134,21 @@ def test_a_journey_that_never_ends_is_cancelled_after_the_grace() -> None:
         return cancelled
 
     assert run_virtual(main())
+
+
+def test_a_journey_that_ends_where_it_begins_is_begun_like_the_others() -> None:
+    async def main() -> Recording:
+        recorder = Recorder([10.0])
+        stalling = Stalling(recorder)
+
+        def every_second(number: int, due_s: float, now_s: float) -> Any:
+            return stalling.go(number, due_s) if number % 2 else None
+
+        due = [number / 1_000 for number in range(1_000)]
+        clock = asyncio.get_running_loop().time
+        await openloop.open_loop(due, every_second, recorder, clock=clock)
+        return recorder.finish()
+
+    told = run_virtual(main())
+    assert told.begun_by_phase[0] == 1_000
+    assert told.outcomes() == {SERVED: 500}
