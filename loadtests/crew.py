@@ -34,8 +34,6 @@ class Crew:
         self.is_witness_first = False
         """Whether there is a witness and the system lets it go first."""
         self.evidence_files: list[Path] = []
-        self.core_seconds = 0.0
-        """Processor time all generators used in the run."""
 
     async def __aenter__(self) -> Crew:
         count = self._scenario.callers.processes
@@ -123,7 +121,7 @@ class Crew:
         files = [self._directory / f"recording-{part}.json" for part in range(len(everybody))]
         rate = self._scenario.callers.witness_rate
         steady = [(seconds, rate, rate) for seconds, _, _ in stretches]
-        answers = await self._order(
+        await self._order(
             [
                 {
                     "do": "run",
@@ -137,7 +135,6 @@ class Crew:
                 for part, file in enumerate(files)
             ]
         )
-        self.core_seconds = sum(answer["core_seconds"] for answer in answers)
         recordings = [Recording.from_json(json.loads(file.read_text())) for file in files]
         told = Recording()
         for recording in recordings:

@@ -26,6 +26,7 @@ FAILED = "failed"
 OUTCOMES = (SERVED, DECLINED, REFUSED, HELD_BACK, LATE, FAILED)
 ANSWERED = (SERVED, DECLINED)
 _THROTTLED = f"{Throttled.default_code.name} {Throttled.default_reason}"
+_COUNTERS = ("offered", "ended", "phase_ended", "begun_by_phase", "core_us_by_phase", "reasons")
 
 
 @dataclass(slots=True)
@@ -46,6 +47,8 @@ class Recording:
     lag_by_phase: dict[int, Latencies] = field(default_factory=dict)
     begun_by_phase: Counter[int] = field(default_factory=Counter)
     """Number of the phase -> journeys that really began in it."""
+    core_us_by_phase: Counter[int] = field(default_factory=Counter)
+    """Number of the phase -> microseconds of a core that the generators used in it."""
     reasons: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     """(step, outcome, code and reason) -> calls."""
     refusals_explained: int = 0
@@ -59,7 +62,7 @@ class Recording:
 
     def add(self, other: Recording) -> None:
         """Take over another one's."""
-        for name in ("offered", "ended", "phase_ended", "begun_by_phase", "reasons"):
+        for name in _COUNTERS:
             getattr(self, name).update(getattr(other, name))
         for name in ("refusals_explained", "asked_again", "retries", "not_made"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
@@ -89,11 +92,10 @@ class Recording:
 
     def to_json(self) -> dict[str, Any]:
         """For a file; `from_json` reads it."""
-        counters = ("offered", "ended", "phase_ended", "begun_by_phase", "reasons")
         numbers = ("refusals_explained", "asked_again", "retries", "not_made")
         histograms = ("by_phase", "by_second", "lag_by_phase")
         return {
-            **{name: _listed(getattr(self, name)) for name in counters},
+            **{name: _listed(getattr(self, name)) for name in _COUNTERS},
             **{name: getattr(self, name) for name in numbers},
             **{
                 name: _listed({key: each.encode() for key, each in getattr(self, name).items()})
@@ -106,7 +108,7 @@ class Recording:
     def from_json(given: dict[str, Any]) -> Recording:
         """What `to_json` wrote."""
         made = Recording()
-        for name in ("offered", "ended", "phase_ended", "begun_by_phase", "reasons"):
+        for name in _COUNTERS:
             getattr(made, name).update({_key(key): count for key, count in given[name]})
         for name in ("refusals_explained", "asked_again", "retries", "not_made"):
             setattr(made, name, given[name])

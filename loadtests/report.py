@@ -153,6 +153,7 @@ def _phases(result: Result) -> list[dict[str, Any]]:
         lag = recording.lag_by_phase.get(at)
         peak = result.capacity[0] if result.capacity else 0.0
         cores = _cores_in_use(result, at)
+        begun, used_us = recording.begun_by_phase[at], recording.core_us_by_phase[at]
         rate = f"{first:,.0f}" + ("" if first == last else f" to {last:,.0f}")
         rows.append(
             {
@@ -160,7 +161,7 @@ def _phases(result: Result) -> list[dict[str, Any]]:
                 "cells": [
                     f"{seconds:g}",
                     rate,
-                    f"{recording.begun_by_phase[at] / seconds:,.0f}",
+                    f"{begun / seconds:,.0f}",
                     f"{answered:,.0f}",
                     f"{answered / peak:.0%}" if peak else "",
                     f"{outcomes[REFUSED] / seconds:,.0f}",
@@ -169,6 +170,8 @@ def _phases(result: Result) -> list[dict[str, Any]]:
                     f"{lag.ms(99):,.1f}" if lag else "",
                     f"{cores:.2f}",
                     f"{cores / answered * 1e6:,.0f}" if answered else "",
+                    f"{used_us / seconds / 1e6:.2f}" if used_us else "",
+                    f"{used_us / begun:,.0f}" if used_us and begun else "",
                 ],
             }
         )

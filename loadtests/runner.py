@@ -115,8 +115,9 @@ async def _under_load(
         with contextlib.suppress(asyncio.CancelledError):
             await watching
     probe.samples.append(await probe.look())
+    used_s = recording.core_us_by_phase.total() / 1e6
     events.happened.notes.append(
-        f"the generators used {crew.core_seconds / scenario.seconds:.2f} cores; "
+        f"the generators used {used_s / scenario.seconds:.2f} cores; "
         f"{recording.not_made:,} journeys they could not begin in time"
     )
     if witness is not None and not crew.is_witness_first:

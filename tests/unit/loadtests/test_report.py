@@ -105,13 +105,21 @@ def test_a_phase_tells_the_servers_cores_and_their_time_a_call() -> None:
     made = result()
     for row in report.as_json(made)["phases"]:
         answered = float(row["cells"][3].replace(",", ""))
-        cores, us_a_call = row["cells"][-2:]
+        cores, us_a_call = row["cells"][-4:-2]
         assert cores == "0.50"
         assert float(us_a_call.replace(",", "")) == pytest.approx(0.5e6 / answered, rel=0.01)
     # A server that is started anew begins at zero: what it had used before is not taken away.
     for sample in made.samples[8:]:
         sample.core_seconds -= 4.0
-    assert report.as_json(made)["phases"][1]["cells"][-2] == "0.40"
+    assert report.as_json(made)["phases"][1]["cells"][-4] == "0.40"
+
+
+def test_a_phase_tells_what_the_generators_used() -> None:
+    made = result()
+    assert [row["cells"][-2:] for row in report.as_json(made)["phases"]] == [["", ""]] * 3
+    made.recording.core_us_by_phase[1] = 2_000_000
+    made.recording.begun_by_phase[1] = 100_000
+    assert report.as_json(made)["phases"][1]["cells"][-2:] == ["0.40", "20"]
 
 
 def test_the_page_has_both_colour_schemes() -> None:
