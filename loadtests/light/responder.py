@@ -1,28 +1,54 @@
-"""A server that answers every call at once and does nothing: what a generator is measured against.
+"""A server that answers at once and does nothing: what a generator is measured against.
 
-It reads frames and writes the same reply for each request; a real server costs many times as much,
-so what limits a load on this one is the generator.
+It reads frames and writes the same reply for each request, or turns away what is more than so many
+a second, as gRPC's core does. A real server costs many times as much, so what limits a load on this
+one is the generator.
 """
 
 from __future__ import annotations
 
 import asyncio
 import struct
+import time
 from typing import cast
 
 from loadtests.light import frames
 
 _HEADERS = frames.literal(":status", "200") + frames.literal("content-type", "application/grpc")
 _TRAILERS = frames.literal("grpc-status", "0")
+_SHED = _HEADERS + frames.literal("grpc-status", "1") + frames.literal("grpc-message", "CANCELLED")
+_CANCEL = 0x8
+_AT_ONCE_MAX = 32
 _WINDOW_BYTES = 1 << 30
 _STREAMS_MAX = 1 << 20
+
+
+class Room:
+    """So many calls a second, `_AT_ONCE_MAX` of them at once."""
+
+    def __init__(self, calls_per_second: float) -> None:
+        self._calls_per_second = calls_per_second
+        self._left = 0.0
+        self._looked_s = time.monotonic()
+
+    def takes(self) -> bool:
+        """Whether there is room for one more now."""
+        now_s = time.monotonic()
+        came = (now_s - self._looked_s) * self._calls_per_second
+        self._left = min(_AT_ONCE_MAX, self._left + came)
+        self._looked_s = now_s
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
 
 
 class Responder(asyncio.Protocol):
     """One connection."""
 
-    def __init__(self, message: bytes) -> None:
-        """`message`: what every call is answered."""
+    def __init__(self, message: bytes, room: Room | None) -> None:
+        """`message`: what every call is answered that there is `room` for, of all connections."""
+        self._room = room
         self._body = struct.pack(">BI", 0, len(message)) + message
         self._reader = frames.Reader()
         self._preface = len(frames.PREFACE)
@@ -51,6 +77,11 @@ class Responder(asyncio.Protocol):
             self._transport.write(b"".join(out))
 
     def _answer(self, stream: int) -> bytes:
+        if self._room is not None and not self._room.takes():
+            flags = frames.END_HEADERS | frames.END_STREAM
+            return frames.frame(frames.HEADERS, flags, stream, _SHED) + frames.reset(
+                stream, _CANCEL
+            )
         return (
             frames.frame(frames.HEADERS, frames.END_HEADERS, stream, _HEADERS)
             + frames.frame(frames.DATA, 0, stream, self._body)
@@ -60,8 +91,11 @@ class Responder(asyncio.Protocol):
         )
 
 
-async def respond(message: bytes, port: int = 0) -> tuple[asyncio.Server, int]:
-    """Listen on loopback; returns the server and its port."""
+async def respond(
+    message: bytes, calls_per_second: float | None = None
+) -> tuple[asyncio.Server, int]:
+    """Listen on loopback and take so many calls, or all; returns the server and its port."""
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Responder(message), "127.0.0.1", port)
+    room = None if calls_per_second is None else Room(calls_per_second)
+    server = await loop.create_server(lambda: Responder(message, room), "127.0.0.1", 0)
     return server, server.sockets[0].getsockname()[1]

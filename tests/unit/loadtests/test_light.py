@@ -12,6 +12,8 @@ import grpc
 import pytest
 from grpc import aio
 
+from holdfast.errors import Overloaded
+from holdfast.retry import RetryPolicy
 from loadtests.callers import OurCaller
 from loadtests.light import frames
 from loadtests.light.channel import Channel
@@ -249,6 +251,17 @@ async def test_the_empty_server_answers_the_client_library() -> None:
         *(caller.perform(calls.reserve([("a", "b", 1)], timeout=30)) for _ in range(50))
     )
     assert {each.reservation_id for each in held} == {"made"}
+    await caller.close()
+    server.close()
+
+
+async def test_a_server_without_room_sheds_as_grpcs_core_does() -> None:
+    import holdfast.calls.reservations as calls
+
+    server, port = await respond(b"", calls_per_second=0.0)
+    caller = OurCaller(Callers(), f"127.0.0.1:{port}", None, RetryPolicy(attempts_max=1))
+    with pytest.raises(Overloaded, match="shed before the server looked at it"):
+        await caller.perform(calls.reserve([("a", "b", 1)], timeout=30))
     await caller.close()
     server.close()
 
