@@ -32,6 +32,10 @@ class Caller(Protocol):
     def retries(self) -> int:
         """Attempts besides the first, so far."""
 
+    @property
+    def connects(self) -> int:
+        """Connections made so far, by the light transport."""
+
     def attempts_of(self, like: Call[Any]) -> Callable[[], Attempts] | None:
         """Makes the attempts of calls like this one, for `perform`; None: nothing is held back."""
 
@@ -91,6 +95,10 @@ class OurCaller:
     def retries(self) -> int:
         return self._client.retries
 
+    @property
+    def connects(self) -> int:
+        return sum(channel.connects for channel in self._light)
+
     def attempts_of(self, like: Call[Any]) -> Callable[[], Attempts] | None:
         return self._client._settings.attempts_of(like)
 
@@ -122,6 +130,10 @@ class ForeignCaller:
         ]
         self._turns = itertools.cycle(range(len(self._channels)))
         self._ways: dict[tuple[int, str], Any] = {}
+
+    @property
+    def connects(self) -> int:
+        return sum(each.connects for each in self._channels if isinstance(each, Channel))
 
     def attempts_of(self, like: Call[Any]) -> Callable[[], Attempts] | None:
         return None

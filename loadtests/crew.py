@@ -62,6 +62,11 @@ class Crew:
         )
         return self
 
+    @property
+    def size(self) -> int:
+        """Processes, with the witness."""
+        return len(self._everybody)
+
     async def _started(self) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
             *pinned([sys.executable, "-m", "loadtests.worker"], cores_of_callers()),

@@ -27,6 +27,7 @@ OUTCOMES = (SERVED, DECLINED, REFUSED, HELD_BACK, LATE, FAILED)
 ANSWERED = (SERVED, DECLINED)
 _THROTTLED = f"{Throttled.default_code.name} {Throttled.default_reason}"
 _COUNTERS = ("offered", "ended", "phase_ended", "begun_by_phase", "core_us_by_phase", "reasons")
+_NUMBERS = ("refusals_explained", "asked_again", "retries", "connects", "not_made")
 
 
 @dataclass(slots=True)
@@ -57,6 +58,8 @@ class Recording:
     """Confirms that were sent once more by the shopper."""
     retries: int = 0
     """Attempts that the client library made besides the first."""
+    connects: int = 0
+    """Connections that were made, by the light transport."""
     not_made: int = 0
     """Journeys that did not begin: too many of this generator's were under way."""
 
@@ -64,7 +67,7 @@ class Recording:
         """Take over another one's."""
         for name in _COUNTERS:
             getattr(self, name).update(getattr(other, name))
-        for name in ("refusals_explained", "asked_again", "retries", "not_made"):
+        for name in _NUMBERS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.lag.add(other.lag)
         for name in ("by_phase", "by_second", "lag_by_phase"):
@@ -92,11 +95,10 @@ class Recording:
 
     def to_json(self) -> dict[str, Any]:
         """For a file; `from_json` reads it."""
-        numbers = ("refusals_explained", "asked_again", "retries", "not_made")
         histograms = ("by_phase", "by_second", "lag_by_phase")
         return {
             **{name: _listed(getattr(self, name)) for name in _COUNTERS},
-            **{name: getattr(self, name) for name in numbers},
+            **{name: getattr(self, name) for name in _NUMBERS},
             **{
                 name: _listed({key: each.encode() for key, each in getattr(self, name).items()})
                 for name in histograms
@@ -110,7 +112,7 @@ class Recording:
         made = Recording()
         for name in _COUNTERS:
             getattr(made, name).update({_key(key): count for key, count in given[name]})
-        for name in ("refusals_explained", "asked_again", "retries", "not_made"):
+        for name in _NUMBERS:
             setattr(made, name, given[name])
         for name in ("by_phase", "by_second", "lag_by_phase"):
             getattr(made, name).update({_key(key): Latencies(text) for key, text in given[name]})

@@ -120,6 +120,11 @@ async def _under_load(
         f"the generators used {used_s / scenario.seconds:.2f} cores; "
         f"{recording.not_made:,} journeys they could not begin in time"
     )
+    if recording.connects:
+        wanted = crew.size * scenario.callers.connections
+        events.happened.notes.append(
+            f"callers connected {recording.connects:,} times, to have {wanted:,} connections"
+        )
     if witness is not None and not crew.is_witness_first:
         events.happened.notes.append(
             "the witness had to wait for its turn like the generators: only root may put it first"

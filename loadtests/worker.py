@@ -142,6 +142,7 @@ class Worker:
         await caller.close()
         recording = recorder.finish()
         recording.retries = caller.retries
+        recording.connects = caller.connects
         _write(order["recording"], recording.to_json())
         _write_evidence(shoppers, order)
         return {}

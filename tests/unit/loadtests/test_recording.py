@@ -71,6 +71,7 @@ def recorded(seed: int) -> Recording:
         )
     told = recorder.finish()
     told.retries = seed
+    told.connects = 8
     told.core_us_by_phase[1] = 10 * seed
     return told
 
@@ -90,6 +91,7 @@ def test_merged_recordings_add_up() -> None:
     assert merged.outcomes() == one.outcomes() + other.outcomes()
     assert merged.offered.total() == merged.ended.total() == 1_000
     assert merged.retries == 3
+    assert merged.connects == 16
     assert merged.core_us_by_phase == {1: 30}
     assert merged.refusals_explained == merged.outcomes()[REFUSED]
     assert len(merged.lag) == 1_000

@@ -26,7 +26,7 @@ SHED = Failure(grpc.StatusCode.UNAVAILABLE, "too much", "OVERLOADED", retry_afte
 class Full:
     """A caller with the library's attempts, at a server that takes every `takes`-th call."""
 
-    retries = 0
+    retries = connects = 0
 
     def __init__(self, takes: int, *, is_asked_first: bool = True) -> None:
         throttle = Throttle(1.3)
