@@ -32,7 +32,9 @@ async def _empty(raw: bytes, context: Any) -> bytes:
 
 
 def _end_with_parent() -> None:
-    sys.stdin.buffer.read()
+    # Not through `sys.stdin`: its lock would be held when the interpreter ends.
+    while os.read(0, 4096):
+        pass
     os.kill(os.getpid(), signal.SIGKILL)
 
 

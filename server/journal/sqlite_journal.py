@@ -87,7 +87,9 @@ _TRIM_NEXT: Final = (
 class SqliteJournal:
     """A journal in one file. Made by `open`; see `server.journal.port.Journal`."""
 
-    appends_in_flight_max = 2
+    # While one commit syncs, the next batch collects. A second one under way gained nothing: both
+    # wait for the same disk, and batches half as large cost a tenth more of the core.
+    appends_in_flight_max = 1
     loss_window_ms: int | None = 0
     durability = "every batch is synced to disk before it is answered (SQLite WAL, FULL)"
 
