@@ -127,6 +127,12 @@ class Columns:
         self._lines += lines
         self._texts += texts
 
+    def extend(self, other: Columns) -> None:
+        """The commands of another one after those that are here."""
+        self._headers += other._headers
+        self._lines += other._lines
+        self._texts += other._texts
+
     def batch(self) -> CommandBatch:
         """The commands collected so far."""
         headers, lines = self._headers, self._lines

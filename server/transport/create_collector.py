@@ -30,14 +30,10 @@ from server.transport.framing import framed
 from server.transport.ledger_view import LedgerView
 
 # Under load a request waits for company this long, times the crowd over `_CROWD_EASY`, within
-# these bounds ...
+# these bounds, or until enough of the crowd is together.
 _GATHER_S_MIN = 0.004
 _GATHER_S_MAX = 0.012
 _CROWD_EASY = 16
-# ... or until this part of the crowd is together, within these bounds.
-_CROWD_TOGETHER = 0.5
-_TOGETHER_MIN = 8
-_TOGETHER_MAX = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +81,7 @@ class CreateCollector:
                 self._flush = loop.call_later(gather_s, self._send)
             else:
                 self._flush = loop.call_soon(self._send)
-        elif self._count >= min(max(crowd * _CROWD_TOGETHER, _TOGETHER_MIN), _TOGETHER_MAX):
+        elif self._crowd.is_together(self._count):
             self._flush.cancel()
             self._send()
         try:

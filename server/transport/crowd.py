@@ -11,6 +11,10 @@ from typing import Final
 _LOAD_MIN: Final = 4
 # ... of which figure this much is left with each set that goes.
 _LEFT: Final = 0.95
+# A set is large enough with this part of them, within these bounds.
+_TOGETHER: Final = 0.5
+_TOGETHER_MIN: Final = 8
+_TOGETHER_MAX: Final = 1024
 # Who has no more time than this goes alone: its deadline must not end others, nor theirs drop it.
 _HURRY_S: Final = 0.25
 
@@ -43,6 +47,10 @@ class Crowd:
     def is_load(self) -> bool:
         """Whether company is to be expected."""
         return self.of_late >= _LOAD_MIN
+
+    def is_together(self, count: int) -> bool:
+        """Whether so many need not wait for more: while their answer comes the rest gathers."""
+        return count >= min(max(self.of_late * _TOGETHER, _TOGETHER_MIN), _TOGETHER_MAX)
 
 
 def is_in_hurry(remaining_s: float | None) -> bool:

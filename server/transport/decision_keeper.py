@@ -6,6 +6,7 @@ digests: thousands of decisions share them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from engine.routing.tariff import Tariff
@@ -94,17 +95,34 @@ class DecisionKeeper:
         return digest, packed
 
     def put(self, columns: Columns, name: str, decision: Decision, caller: bytes) -> list[str]:
-        """Put a decision, and delete those that go for it; their names."""
-        gone = self.log.beyond(0 if name in self.log else 1)
-        for old in gone:
-            delete_document(columns, ROUTING_DECISION, old, caller)
-        put_document(columns, ROUTING_DECISION, name, decision.to_bytes(), caller)
+        """Write a decision, and delete those that go for it; their names."""
+        gone = self.make_room(columns, 0 if name in self.log else 1, caller)
+        self.write(columns, name, decision, caller)
         return gone
 
-    def note(self, name: str, decision: Decision, gone: list[str]) -> None:
+    def make_room(self, columns: Columns, coming: int, caller: bytes) -> list[str]:
+        """Delete the oldest decisions where so many new ones are too many; their names."""
+        gone = self.log.beyond(coming)
+        for old in gone:
+            delete_document(columns, ROUTING_DECISION, old, caller)
+        return gone
+
+    def write(self, columns: Columns, name: str, decision: Decision, caller: bytes) -> None:
+        """Write a decision for which there is room."""
+        put_document(columns, ROUTING_DECISION, name, decision.to_bytes(), caller)
+
+    def note(self, name: str, decision: Decision, gone: Sequence[str]) -> None:
         """The ledger has what `put` wrote."""
+        self.removed(gone)
+        self.added(name, decision)
+
+    def removed(self, gone: Sequence[str]) -> None:
+        """The ledger has these no longer."""
         for old in gone:
             self.log.removed(old)
+
+    def added(self, name: str, decision: Decision) -> None:
+        """The ledger has this one."""
         self.log.added(name, decision.key.request, bool(decision.reply))
         self._metrics.decisions_kept = len(self.log)
 

@@ -1,8 +1,10 @@
 """PromiseOrder of usual orders, from the request's bytes to the reply's.
 
-The same step as `server.transport.services.promises` makes: one piece with the decision and the
-command, and an answer that is the same to the byte. Only the first attempt is made here; what the
-ledger refuses goes on there.
+The same step as `server.transport.services.promises` makes: the decision and the command in one
+piece, and an answer that is the same to the byte. Promises that come together are planned one after
+another on the state as it stands and share one piece: the ledger and the journal's thread cost
+nearly the same whatever is in it. Only the first attempt is made here; what the ledger refuses goes
+on there.
 """
 
 from __future__ import annotations
@@ -10,17 +12,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
+import numpy as np
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
 
 from engine import commands, limits, outcomes
-from engine.commands import CommandBatch
 from engine.hashing import wide_key_of
+from engine.outcomes import Outcomes
 from engine.routing import limits as solver
 from engine.routing.express import pricing
 from engine.routing.solver import Strategy
+from engine.state import State
 from holdfast.v1 import reservation_service_pb2 as reservations
 from server.application.piece_queue import RESERVE
 from server.routing.decisions import Decision, Key, pack_problem
@@ -37,6 +41,7 @@ from server.transport.decision_keeper import DecisionKeeper
 from server.transport.errors import Refusal
 from server.transport.express import Express
 from server.transport.express_plans import Hold
+from server.transport.gathering import least
 from server.transport.ledger_view import LedgerView
 from server.transport.made_ids import made_id
 from server.transport.services.reservations import request_lines
@@ -67,6 +72,9 @@ class Ready(NamedTuple):
     key: Key
     turn: object
     ttl_ms: int
+    caller: bytes
+    remaining_s: float | None
+    """How long its caller still waits; None: for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +88,26 @@ class Tried:
     refused: Refusal
     is_conflict: bool
     """Whether another order was faster, so that it may be planned again."""
+
+
+Answer: TypeAlias = bytes | Tried | Exception | None
+"""The reply; or what was tried in vain; or why it failed; or None where nothing was done."""
+
+
+class _Draft(NamedTuple):
+    """A promise that is planned and in the piece."""
+
+    ready: Ready
+    holds: list[Hold]
+    cost: int
+    reservation_id: bytes
+    head: bytes
+    tail: bytes
+    """The reply is these with the reservation in between, and the revision after them."""
+    name: str
+    decision: Decision
+    row: int
+    """Of its command among those of all that are planned."""
 
 
 class _Takes(NamedTuple):
@@ -116,34 +144,71 @@ class ExpressPromises:
         ttl_ms = _ttl_ms(order.ttl)
         if ttl_ms is None:
             return None
-        request = request_key(call.caller.text, order.request_id)
+        caller = call.caller.text
+        request = request_key(caller, order.request_id)
         turn: object = order.reservation_id.decode() or (request if order.request_id else object())
-        return Ready(express, order, Key(request, wide_key_of(raw)), turn, ttl_ms)
+        key = Key(request, wide_key_of(raw))
+        return Ready(express, order, key, turn, ttl_ms, caller, call.remaining_s())
 
-    async def promise(self, ready: Ready, call: Call) -> bytes | Tried | None:
-        """The reply; or what was tried in vain; or None where nothing was done.
-
-        The caller sees to it that requests of one turn come one after another. Raises NotDone.
+    async def promise(self, wishes: Sequence[Ready]) -> list[Answer]:
+        """What became of each. All were read in one go; no two of them have the same turn, and
+        the caller sees to it that later ones of their turns wait. Raises NotDone.
         """
-        gateway, keeper, key = self._view.gateway, self._keeper, ready.key
+        gateway, keeper = self._view.gateway, self._keeper
         state = gateway.state
         keeper.refresh()
-        if keeper.log.has_request(key.request):
+        planned = Columns()
+        answers: list[Answer] = [None] * len(wishes)
+        drafts: dict[int, _Draft] = {}
+        for place, ready in enumerate(wishes):
+            try:
+                draft = self._draft(ready, state, planned)
+            except Exception as fault:  # noqa: BLE001 - its own caller hears of it
+                answers[place] = fault
+            else:
+                if draft is not None:
+                    drafts[place] = draft
+        if not drafts:
+            return answers
+        desk, caller = wishes[0].express.desk, wishes[0].caller
+        columns = Columns()
+        keeper.add_shared(columns, state, desk.tariff, desk.network, caller)
+        gone = keeper.make_room(columns, len(drafts), caller)
+        before = len(columns)
+        columns.extend(planned)
+        answer = await gateway.submit(
+            columns.batch(),
+            remaining_s=least([one.ready.remaining_s for one in drafts.values()]),
+            priority=RESERVE,
+        )
+        keeper.removed(gone)
+        rows = answer.rows.tolist()
+        for place, draft in drafts.items():
+            keeper.added(draft.name, draft.decision)
+            row = before + draft.row
+            is_held = rows[row][_ROW["code"]] == outcomes.OK
+            answers[place] = (
+                self._held(draft, rows[row]) if is_held else self._refused(draft, answer, row)
+            )
+        return answers
+
+    def _draft(self, ready: Ready, state: State, columns: Columns) -> _Draft | None:
+        """Plan it, and add its decision and its command; None: the plain way must plan it."""
+        if self._keeper.log.has_request(ready.key.request):
             return None
-        express, order = ready.express, ready.order
-        now_ms = gateway.now_ms()
+        express, order, caller = ready.express, ready.order, ready.caller
+        now_ms = self._view.gateway.now_ms()
         shown = express.plan(order, state, now_ms)
         if shown is None:
             return None
         self._metrics.solved(*express.summary(shown))
-        caller = call.caller.text
         holds = express.writer.holds(shown)
         takes = _takes(express, shown, holds, caller)
         if takes is None:
             return None
         reservation_id = order.reservation_id or made_id(now_ms).encode()
         attempt_id = order.request_id + b"\0attempt0" if order.request_id else b""
-        command = _create(takes.rows, ready, caller, attempt_id, reservation_id)
+        command = _create(takes.rows, ready, attempt_id, reservation_id)
         writer = express.writer
         head = b"".join(
             (
@@ -157,7 +222,7 @@ class ExpressPromises:
         if not order.reservation_id:
             asked = text(_ONE, reservation_id) + asked
         decision = Decision(
-            key=key,
+            key=ready.key,
             time_ms=now_ms,
             attempt=0,
             revision=shown.revision,
@@ -166,37 +231,41 @@ class ExpressPromises:
             order=asked,
             reply=head + tail,
             refusal=b"",
-            command=command.to_bytes(),
+            command=command.batch().to_bytes(),
             problem=self._problem(express),
         )
-        name = keeper.log.next_name(reservation_id.decode())
-        columns = takes.defaults
-        keeper.add_shared(columns, state, express.desk.tariff, express.desk.network, caller)
-        gone = keeper.put(columns, name, decision, caller)
-        answer = await gateway.submit(
-            CommandBatch.join([columns.batch(), command]),
-            remaining_s=call.remaining_s(),
-            priority=RESERVE,
-        )
-        keeper.note(name, decision, gone)
-        outcome = answer.rows[-1]
+        name = self._keeper.log.next_name(reservation_id.decode())
+        columns.extend(takes.defaults)
+        self._keeper.write(columns, name, decision, caller)
+        columns.extend(command)
+        cost, row = shown.head[pricing.COST], len(columns) - 1
+        return _Draft(ready, holds, cost, reservation_id, head, tail, name, decision, row)
+
+    def _held(self, draft: _Draft, row: Sequence[int]) -> bytes:
+        """The reply."""
+        self._metrics.promised(len(draft.holds), draft.cost)
+        made = _reservation(row, draft.ready.order, draft.holds, draft.reservation_id)
+        revision = number(_N8, row[_ROW["revision"]])
+        return b"".join((draft.head, piece(_FOUR, made), draft.tail, revision))
+
+    def _refused(self, draft: _Draft, answer: Outcomes, row: int) -> Tried:
+        """Why the ledger did not take it."""
+        outcome = answer.rows[row]
         code = int(outcome["code"])
-        if code != outcomes.OK:
-            if code in CONFLICTS:
-                self._metrics.conflict(CONFLICTS[code])
-            lines, capacities = _as_messages(order, holds)
-            refused = refusals.of_outcome(
-                outcome,
-                answer.details,
-                lines=request_lines(lines, capacities),
-                shortages=shortages.refused(lines, capacities, answer.details),
-                reservation_id=reservation_id.decode(),
-            )
-            return Tried(key, name, reservation_id.decode(), refused, code in CONFLICTS)
-        self._metrics.promised(len(holds), shown.head[pricing.COST])
-        row = outcome.tolist()
-        made = _reservation(row, order, holds, reservation_id)
-        return b"".join((head, piece(_FOUR, made), tail, number(_N8, row[_ROW["revision"]])))
+        if code in CONFLICTS:
+            self._metrics.conflict(CONFLICTS[code])
+        end = int(answer.rows["detail_count"][: row + 1].sum(dtype=np.int64))
+        details = answer.details[end - int(outcome["detail_count"]) : end]
+        lines, capacities = _as_messages(draft.ready.order, draft.holds)
+        reservation_id = draft.reservation_id.decode()
+        refused = refusals.of_outcome(
+            outcome,
+            details,
+            lines=request_lines(lines, capacities),
+            shortages=shortages.refused(lines, capacities, details),
+            reservation_id=reservation_id,
+        )
+        return Tried(draft.ready.key, draft.name, reservation_id, refused, code in CONFLICTS)
 
     def _problem(self, express: Express) -> bytes:
         """The problem at the desk, to be kept."""
@@ -258,14 +327,12 @@ def _capacity(kind: int, name: str, node_key: int, units: int, place: int) -> Li
     return name_key(name.encode()), node_key, 0, 0, units, place, kind, 0, 0, 0
 
 
-def _create(
-    rows: list[LineRow], ready: Ready, caller: bytes, attempt_id: bytes, reservation_id: bytes
-) -> CommandBatch:
+def _create(rows: list[LineRow], ready: Ready, attempt_id: bytes, reservation_id: bytes) -> Columns:
     """The command that holds."""
     columns = Columns()
     columns.add(
         commands.CREATE,
-        caller=caller,
+        caller=ready.caller,
         request_id=attempt_id,
         reservation_id=reservation_id,
         owner=ready.order.owner,
@@ -274,7 +341,7 @@ def _create(
         ttl_ms=ready.ttl_ms,
         lines=rows,
     )
-    return columns.batch()
+    return columns
 
 
 def _reservation(

@@ -9,7 +9,7 @@ crash goes on where the first call stopped and never holds twice (docs/decisions
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakValueDictionary
@@ -44,12 +44,17 @@ from server.transport.columns import Columns, request_key
 from server.transport.decision_keeper import DecisionKeeper
 from server.transport.document_commands import delete_document
 from server.transport.errors import Case, Fault, Refusal, Refused, refusal
-from server.transport.gathering import Gathering
+from server.transport.gathering import Gathered, Gathering
 from server.transport.ledger_view import LedgerView
 from server.transport.made_ids import made_id
 from server.transport.malformed import read
 from server.transport.promised_orders import Standing, cut, exclude, not_promised, standing_of
-from server.transport.services.express_promises import CONFLICTS, ExpressPromises, Tried
+from server.transport.services.express_promises import (
+    CONFLICTS,
+    ExpressPromises,
+    Ready,
+    Tried,
+)
 from server.transport.services.reservations import request_lines
 from server.transport.services.routing import RoutingService
 from server.transport.validation import Checker
@@ -112,39 +117,53 @@ class PromiseService:
 
     def register(self, methods: Methods) -> None:
         """Offer them."""
-        gathering = Gathering()
+        gathering = Gathering(self._promise_together)
 
         async def promise(raw: bytes, call: Call) -> bytes:
-            return await gathering.serve(self.promise_raw, raw, call)
+            reply = await gathering.served(raw, call)
+            if reply is not None:
+                return reply
+            answer = await self.promise(read(messages.PromiseOrderRequest, raw), call)
+            return answer.SerializeToString(deterministic=True)
 
         methods.unary_raw("PromiseOrder", promise)
         methods.unary("ReplanOrder", messages.ReplanOrderRequest, self.replan)
 
     # --- The two methods ---------------------------------------------------------------------
 
-    async def promise_raw(self, raw: bytes, call: Call) -> bytes:
-        """PromiseOrder: the usual order without messages, any other with them."""
-        ready = self._express.read(raw, call)
-        if ready is not None and (lock := self._lock(ready.turn)) is not None:
-            async with lock:
-                found = await self._express.promise(ready, call)
-                if isinstance(found, bytes):
-                    return found
-                if found is not None:
-                    request = read(messages.PromiseOrderRequest, raw)
-                    request.order.reservation_id = found.reservation_id
-                    wish = self._wish(request, call, found.key)
-                    answer = await self._fulfil(wish, call, found)
-                    return answer.SerializeToString(deterministic=True)
-        answer = await self.promise(read(messages.PromiseOrderRequest, raw), call)
-        return answer.SerializeToString(deterministic=True)
+    async def _promise_together(self, calls: Sequence[Gathered]) -> None:
+        """PromiseOrder of the usual orders among them, without messages; the others are told that
+        they are none. One lock for all: their turns end together."""
+        usual: list[tuple[Gathered, Ready]] = []
+        lock = asyncio.Lock()
+        async with lock:
+            for one in calls:
+                ready = self._express.read(one.raw, one.call)
+                if ready is None or ready.turn in self._locks:
+                    one.tell(None)
+                else:
+                    self._locks[ready.turn] = lock
+                    usual.append((one, ready))
+            answers = await self._express.promise([ready for _, ready in usual])
+            conflicts = []
+            for (one, _), answer in zip(usual, answers, strict=True):
+                if isinstance(answer, Tried):
+                    conflicts.append(self._go_on(one, answer))
+                else:
+                    one.tell(answer)
+            await asyncio.gather(*conflicts)
 
-    def _lock(self, turn: object) -> asyncio.Lock | None:
-        """The lock of a turn that nobody has; None: there is one to wait for."""
-        if turn in self._locks:
-            return None
-        lock = self._locks[turn] = asyncio.Lock()
-        return lock
+    async def _go_on(self, one: Gathered, tried: Tried) -> None:
+        """With messages, after an attempt in vain."""
+        request = read(messages.PromiseOrderRequest, one.raw)
+        request.order.reservation_id = tried.reservation_id
+        try:
+            wish = self._wish(request, one.call, tried.key)
+            answer = await self._fulfil(wish, one.call, tried)
+        except Exception as fault:  # noqa: BLE001 - its own caller hears of it
+            one.tell(fault)
+        else:
+            one.tell(answer.SerializeToString(deterministic=True))
 
     async def promise(self, request: messages.PromiseOrderRequest, call: Call) -> Message:
         """PromiseOrder of any order."""
