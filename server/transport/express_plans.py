@@ -81,10 +81,16 @@ class PlanWriter:
         self.currency = text(_TWO, network.currency.encode())
         self._version = text(tag(7), solver_version().encode()) + number(_N8, network.version)
         always = network.rules.always
-        self.rule_outcomes = b"".join(
-            piece(_FIVE, one.SerializeToString()) for one in render_plans.outcomes_of(always)
+        self.ending = b"".join(
+            (
+                *(
+                    piece(_FIVE, one.SerializeToString())
+                    for one in render_plans.outcomes_of(always)
+                ),
+                number(_N6, int(always.hold_for_review)),
+            )
         )
-        self.hold_for_review = number(_N6, int(always.hold_for_review))
+        """Outcomes of rules, and whether a person should look: the same for every order."""
 
     def report(self, shown: Shown) -> bytes:
         """SolverReport."""
@@ -110,8 +116,7 @@ class PlanWriter:
                 piece(_ONE, self.plan(shown)),
                 self.currency,
                 piece(_THREE, self.report(shown)),
-                self.rule_outcomes,
-                self.hold_for_review,
+                self.ending,
                 number(_N7, shown.revision),
             )
         )

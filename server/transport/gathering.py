@@ -1,9 +1,11 @@
 """Calls that come at the same time, served together.
 
-What a batch costs the writer and the journal's thread is nearly the same whatever is in it, and so
-is much of what is done before. So under load a promise waits up to 8 ms for company, as creates do
-(`create_collector`), and no longer than until half of those under way are together; where a few
-callers come one after another nothing waits. Whether there is load is told by how many calls were
+Many calls cost less together than one by one: each step is done for all of them before the next
+one, with its code in the processor's caches; their replies leave in one go; and what a batch costs
+the writer and the journal's thread is nearly the same whatever is in it. Those that come within
+one turn of the event loop are together anyway. Where a batch of the journal is to be saved they
+wait for company under load, as creates do (`create_collector`): no longer than they are told to,
+nor than until half of those under way are together. Whether there is load is told by how many were
 under way together of late (`crowd`).
 
 Invariants
@@ -19,7 +21,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from server.transport.calls import Call
 from server.transport.crowd import Crowd, is_in_hurry
 
-_GATHER_S = 0.008
 # The event loop does nothing else while a set is planned: some 0.2 ms for each.
 _TOGETHER_MAX = 64
 
@@ -47,12 +48,16 @@ class Gathered:
 class Gathering:
     """Those who wait for company."""
 
-    def __init__(self, serve: Callable[[Sequence[Gathered]], Awaitable[None]]) -> None:
-        """`serve` tells each call of a set; those it has not told hear what it raised."""
+    def __init__(
+        self, serve: Callable[[Sequence[Gathered]], Awaitable[None]], *, wait_s: float = 0.0
+    ) -> None:
+        """`serve` tells each call of a set; those it has not told hear what it raised. `wait_s`:
+        how long a call may wait for others under load."""
         self._serve = serve
+        self._wait_s = wait_s
         self._waiting: list[Gathered] = []
         self._crowd = Crowd()
-        self._flush: asyncio.TimerHandle | None = None
+        self._flush: asyncio.Handle | None = None
         self._sets: set[asyncio.Task[None]] = set()
 
     async def served(self, raw: bytes, call: Call) -> bytes | None:
@@ -61,23 +66,28 @@ class Gathering:
         one = Gathered(raw, call, loop.create_future())
         self._crowd.enter()
         try:
-            if not self._crowd.is_load or is_in_hurry(call.remaining_s()):
+            if is_in_hurry(call.remaining_s()):
                 self._send([one])
             else:
-                self._waiting.append(one)
-                count = len(self._waiting)
-                if count >= _TOGETHER_MAX or self._crowd.is_together(count):
-                    self._go()
-                elif self._flush is None:
-                    self._flush = loop.call_later(_GATHER_S, self._go)
+                self._join(loop, one)
             return await one.told
         finally:
             self._crowd.leave()
 
-    def _go(self) -> None:
-        if self._flush is not None:
+    def _join(self, loop: asyncio.AbstractEventLoop, one: Gathered) -> None:
+        self._waiting.append(one)
+        count = len(self._waiting)
+        if self._flush is None:
+            is_worth_it = self._wait_s and self._crowd.is_load
+            self._flush = (
+                loop.call_later(self._wait_s, self._go) if is_worth_it else loop.call_soon(self._go)
+            )
+        elif count >= _TOGETHER_MAX or self._crowd.is_together(count):
             self._flush.cancel()
-            self._flush = None
+            self._go()
+
+    def _go(self) -> None:
+        self._flush = None
         self._crowd.set_goes()
         together, self._waiting = self._waiting, []
         self._send(together)

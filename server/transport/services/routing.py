@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from google.protobuf.message import Message
 
 from engine.routing import limits as solver
@@ -25,6 +27,7 @@ from server.transport import render_plans
 from server.transport.calls import Call, Methods
 from server.transport.codec import routing as codec
 from server.transport.express import Express
+from server.transport.gathering import Gathered, Gathering
 from server.transport.infeasible import no_plan, nothing_to_ship
 from server.transport.ledger_view import LedgerView
 from server.transport.malformed import read
@@ -56,7 +59,16 @@ class RoutingService:
 
     def register(self, methods: Methods) -> None:
         """Offer them."""
-        methods.unary_raw("PlanFulfillment", self.plan_raw)
+        gathering = Gathering(self._plan_together)
+
+        async def plan(raw: bytes, call: Call) -> bytes:
+            reply = await gathering.served(raw, call)
+            if reply is not None:
+                return reply
+            answer = await self.plan(read(messages.PlanFulfillmentRequest, raw), call)
+            return answer.SerializeToString(deterministic=True)
+
+        methods.unary_raw("PlanFulfillment", plan)
 
     @property
     def items(self) -> Items:
@@ -85,19 +97,34 @@ class RoutingService:
             return None
         return self._express
 
-    async def plan_raw(self, raw: bytes, call: Call) -> bytes:
-        """PlanFulfillment: the usual order's reply without messages, any other's with them."""
+    async def _plan_together(self, calls: Sequence[Gathered]) -> None:
+        """PlanFulfillment of the usual orders among them, without messages; the others are told
+        that they are none."""
         express = self.express()
-        if express is not None and (order := express.desk.read(raw, is_promise=False)) is not None:
-            gateway = self._view.gateway
-            shown = express.plan(order, gateway.state, gateway.now_ms())
-            if shown is not None:
-                self._metrics.solved(*express.summary(shown))
-                reply = express.writer.reply(shown)
-                await gateway.durable()
-                return reply
-        answer = await self.plan(read(messages.PlanFulfillmentRequest, raw), call)
-        return answer.SerializeToString(deterministic=True)
+        if express is None:
+            for one in calls:
+                one.tell(None)
+            return
+        gateway = self._view.gateway
+        state, now_ms = gateway.state, gateway.now_ms()
+        orders = [express.desk.read(one.raw, is_promise=False) for one in calls]
+        planned = []
+        for one, order in zip(calls, orders, strict=True):
+            try:
+                shown = None if order is None else express.plan(order, state, now_ms)
+            except Exception as fault:  # noqa: BLE001 - its own caller hears of it
+                one.tell(fault)
+                continue
+            if shown is None:
+                one.tell(None)
+            else:
+                planned.append((one, shown))
+        replies = [express.writer.reply(shown) for _, shown in planned]
+        for _, shown in planned:
+            self._metrics.solved(*express.summary(shown))
+        await gateway.durable()
+        for (one, _), reply in zip(planned, replies, strict=True):
+            one.tell(reply)
 
     async def plan(self, request: messages.PlanFulfillmentRequest, call: Call) -> Message:
         """PlanFulfillment of any order."""
