@@ -54,8 +54,7 @@ class Key(NamedTuple):
     fingerprint: tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """One decision. All bytes are messages of `holdfast.v1` but `command` and `problem`."""
 
     key: Key

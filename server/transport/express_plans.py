@@ -27,13 +27,13 @@ _N13, _N14 = (tag(field, is_number=True) for field in (13, 14))
 _LINES, _PARCELS, _PICK_DATE = tag(7), tag(8), tag(9)
 _READY, _SLOT, _WINDOW = tag(10), tag(11), tag(12)
 _TERMS: Final = (
-    pricing.PARCELS,
-    pricing.CO2E,
-    pricing.HANDLING,
-    pricing.OPPORTUNITY,
-    pricing.SERVICE,
-    pricing.LATENESS,
-    pricing.SPLIT,
+    (_N1, pricing.PARCELS),
+    (_N2, pricing.CO2E),
+    (_N3, pricing.HANDLING),
+    (_N4, pricing.OPPORTUNITY),
+    (_N5, pricing.SERVICE),
+    (_N6, pricing.LATENESS),
+    (_N7, pricing.SPLIT),
 )
 
 
@@ -204,12 +204,7 @@ class PlanWriter:
                     ),
                 )
             )
-        terms = b"".join(
-            [
-                number(tagged, head[term])
-                for tagged, term in zip((_N1, _N2, _N3, _N4, _N5, _N6, _N7), _TERMS, strict=True)
-            ]
-        )
+        terms = b"".join([number(tagged, head[term]) for tagged, term in _TERMS if head[term]])
         parts += (
             number(_N2, head[pricing.COST]),
             text(_THREE, terms),
@@ -220,9 +215,7 @@ class PlanWriter:
 
 
 def _line(line: int, sku: bytes, units: int, reservation_line: int) -> bytes:
-    return b"".join(
-        (number(_N1, line), text(_TWO, sku), number(_N3, units), number(_N4, reservation_line))
-    )
+    return number(_N1, line) + text(_TWO, sku) + number(_N3, units) + number(_N4, reservation_line)
 
 
 def _window(start_ms: int, end_ms: int, in_time_ppm: int) -> bytes:

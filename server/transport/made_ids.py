@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import uuid
 
 
 def made_id(now_ms: int) -> str:
@@ -12,7 +11,8 @@ def made_id(now_ms: int) -> str:
     value = (now_ms & ((1 << 48) - 1)) << 80 | chance
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62
-    return str(uuid.UUID(int=value))
+    digits = f"{value:032x}"
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
 
 _DRAWN = 410

@@ -9,8 +9,21 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
-_SMALL: Final = [bytes((value,)) for value in range(128)]
 _LENGTH_DELIMITED: Final = 2
+
+
+def _written(value: int) -> bytes:
+    parts = bytearray()
+    while value > 127:
+        parts.append(value & 127 | 128)
+        value >>= 7
+    parts.append(value)
+    return bytes(parts)
+
+
+_KNOWN_MAX: Final = 1 << 14
+_KNOWN: Final = [_written(value) for value in range(_KNOWN_MAX)]
+"""Every whole number of one byte or two."""
 
 
 def tag(number: int, *, is_number: bool = False) -> bytes:
@@ -20,31 +33,25 @@ def tag(number: int, *, is_number: bool = False) -> bytes:
 
 def varint(value: int) -> bytes:
     """A whole number that is not negative."""
-    if value < 128:
-        return _SMALL[value]
-    if value < 16384:
-        return bytes((value & 127 | 128, value >> 7))
-    parts = bytearray()
-    while value > 127:
-        parts.append(value & 127 | 128)
-        value >>= 7
-    parts.append(value)
-    return bytes(parts)
+    return _KNOWN[value] if value < _KNOWN_MAX else _written(value)
 
 
 def number(tagged: bytes, value: int) -> bytes:
     """A field of a whole number."""
-    return tagged + varint(value) if value else b""
+    if not value:
+        return b""
+    return tagged + (_KNOWN[value] if value < _KNOWN_MAX else _written(value))
 
 
 def piece(tagged: bytes, body: bytes) -> bytes:
     """A field of a message, which is there also where it is empty."""
-    return tagged + varint(len(body)) + body
+    size = len(body)
+    return tagged + (_KNOWN[size] if size < _KNOWN_MAX else _written(size)) + body
 
 
 def text(tagged: bytes, body: bytes) -> bytes:
     """A field of text."""
-    return tagged + varint(len(body)) + body if body else b""
+    return piece(tagged, body) if body else b""
 
 
 @lru_cache(maxsize=4096)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from pathlib import Path
 from typing import Any
@@ -215,6 +216,25 @@ async def test_what_changes_between_two_orders_counts(
         counted["plain"] = True
         assert fast == await answer(empty.routing.PlanFulfillment(request)), order
     assert counted["shown"] >= 10
+
+
+async def test_plans_that_come_together_are_those_that_come_alone(
+    empty: Wire, counted: dict[str, Any]
+):
+    """Also where usual ones, others and impossible ones come at once."""
+    await build(empty, 4)
+    requests = [routing.PlanFulfillmentRequest(order=order) for order in orders(4)[:60]]
+    for request in requests[::7]:
+        request.max_plans = 2
+    for request in requests[::11]:
+        request.order.lines[0].quantity = 10_000
+    alone = [await answer(empty.routing.PlanFulfillment(request)) for request in requests]
+    shown = counted["shown"]
+    together = await asyncio.gather(
+        *(answer(empty.routing.PlanFulfillment(request)) for request in requests)
+    )
+    assert together == alone
+    assert counted["shown"] == 2 * shown > 30
 
 
 async def promised(wire: Wire, seed: int) -> tuple[list[Any], dict[Any, Decision], bytes]:

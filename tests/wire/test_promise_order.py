@@ -8,12 +8,15 @@ from typing import Any
 import grpc
 import pytest
 
+from engine import commands
+from engine.commands import CommandBatch
 from holdfast.v1 import admin_service_pb2 as admin
 from holdfast.v1 import inventory_service_pb2 as inventory
 from holdfast.v1 import network_service_pb2 as network
 from holdfast.v1 import reservation_service_pb2 as reservations
 from holdfast.v1 import routing_service_pb2 as routing
 from holdfast.v1 import types_pb2
+from server.application.gateway import Gateway
 from tests.wire import routing_network as small
 from tests.wire.conftest import Wire, refused
 
@@ -121,6 +124,66 @@ async def test_many_orders_for_the_last_units_leave_stock_consistent(empty: Wire
     assert taken == dict.fromkeys(small.NODES, 5)
     for node in small.NODES:
         assert await available(empty, "mug", node) == 0
+    await empty.verify()
+
+
+async def test_promises_that_come_together_share_a_piece_and_nothing_else(
+    empty: Wire, monkeypatch: pytest.MonkeyPatch
+):
+    """Each has a hold, an answer and a decision of its own, which its retry finds."""
+    creates: list[int] = []
+    submit = Gateway.submit
+
+    async def counted(self: Gateway, batch: CommandBatch, **how: Any) -> Any:
+        creates.append(int((batch.headers["kind"] == commands.CREATE).sum()))
+        return await submit(self, batch, **how)
+
+    monkeypatch.setattr(Gateway, "submit", counted)
+    await small.build(empty)
+    wishes = [(("mug", "rug")[number % 2], f"r{number}") for number in range(24)]
+    made = await asyncio.gather(*(promise(empty, (sku, 1), request_id=own) for sku, own in wishes))
+    assert sum(creates) >= 24
+    assert max(creates) > 1
+    assert len({one.reservation.reservation_id for one in made}) == 24
+    for (sku, own), one in zip(wishes, made, strict=True):
+        assert [line.sku for line in one.reservation.lines] == [sku]
+        assert await promise(empty, (sku, 1), request_id=own) == one
+    await empty.verify()
+
+
+async def test_equal_requests_at_once_have_one_hold(empty: Wire):
+    await small.build(empty)
+    equal = [promise(empty, ("mug", 1), request_id="same") for _ in range(12)]
+    others = [promise(empty, ("mug", 1), request_id=f"r{number}") for number in range(3)]
+    first, *rest = await asyncio.gather(*equal, *others)
+    assert rest[:11] == [first] * 11
+    assert len({one.reservation.reservation_id for one in rest[11:]}) == 3
+    assert sum([await available(empty, "mug", node) for node in small.NODES]) == 11
+    await empty.verify()
+
+
+async def test_a_promise_whose_caller_has_gone_is_known_to_its_retry(
+    empty: Wire, monkeypatch: pytest.MonkeyPatch
+):
+    await small.build(empty)
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    submit = Gateway.submit
+
+    async def slow(self: Gateway, batch: CommandBatch, **how: Any) -> Any:
+        begun.set()
+        await go_on.wait()
+        return await submit(self, batch, **how)
+
+    monkeypatch.setattr(Gateway, "submit", slow)
+    gone = asyncio.ensure_future(promise(empty, ("mug", 2), request_id="r1"))
+    await begun.wait()
+    gone.cancel()
+    while empty.server.open_calls:
+        await asyncio.sleep(0)
+    go_on.set()
+    made = await promise(empty, ("mug", 2), request_id="r1")
+    assert made.replans == 0
+    assert sum([await available(empty, "mug", node) for node in small.NODES]) == 13
     await empty.verify()
 
 

@@ -200,6 +200,8 @@ class Desk:
         numbers[filling.DAY_BASE] = assembly.DAY_BASE
         self._fill_terms()
         self._channels: dict[str, ChannelFacts | None] = {}
+        self._channel: bytes | None = None
+        """Whose the memory is."""
         self._open_nodes = {"": ruling.fixed_node_open}
 
     def _fill_terms(self) -> None:
@@ -331,6 +333,8 @@ class Desk:
 
     def _choose_channel(self, channel: bytes) -> bool:
         """Whether orders of this channel are planned here; the memory is then its."""
+        if channel == self._channel:
+            return True
         name = channel.decode()
         numbers = self._asked["numbers"]
         ruling = self.network.rules.always
@@ -346,6 +350,7 @@ class Desk:
         chosen = self._channels.get(name)
         numbers.view(np.uint64)[filling.CHANNEL] = 0 if chosen is None else chosen.key
         self._block[self._o_row["node_open"]] = self._open_nodes[name].row
+        self._channel = channel
         return True
 
 

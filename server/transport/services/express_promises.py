@@ -334,7 +334,13 @@ def _takes(express: Express, shown: Shown, holds: Sequence[Hold], caller: bytes)
 
 
 def _capacity(kind: int, name: str, node_key: int, units: int, place: int) -> LineRow:
-    return name_key(name.encode()), node_key, 0, 0, units, place, kind, 0, 0, 0
+    return _key_of(name), node_key, 0, 0, units, place, kind, 0, 0, 0
+
+
+@lru_cache(maxsize=1 << 14)
+def _key_of(name: str) -> int:
+    """Key of a day or a slot: of either there are few, and the same ones for a day."""
+    return name_key(name.encode())
 
 
 def _create(one: _Planned, reservation_id: bytes) -> Columns:
