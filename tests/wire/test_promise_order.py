@@ -178,7 +178,7 @@ async def test_a_promise_whose_caller_has_gone_is_known_to_its_retry(
     gone = asyncio.ensure_future(promise(empty, ("mug", 2), request_id="r1"))
     await begun.wait()
     gone.cancel()
-    while empty.server.open_calls:
+    while empty.server.open_calls:  # noqa: ASYNC110 - until the server has heard of it
         await asyncio.sleep(0)
     go_on.set()
     made = await promise(empty, ("mug", 2), request_id="r1")

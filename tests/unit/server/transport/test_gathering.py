@@ -30,11 +30,13 @@ class Kitchen:
 
     def __init__(self) -> None:
         self.sets: list[list[bytes]] = []
+        self.busy = asyncio.Event()
         self.open = asyncio.Event()
         self.open.set()
 
     async def serve(self, calls: Sequence[Gathered]) -> None:
         self.sets.append([one.raw for one in calls])
+        self.busy.set()
         await self.open.wait()
         for one in calls:
             one.tell(None if one.raw == b"unusual" else one.raw)
@@ -96,8 +98,7 @@ async def test_a_caller_that_goes_ends_nothing():
     kitchen = Kitchen()
     kitchen.open.clear()
     gone, stays = ask(Gathering(kitchen.serve), b"a", b"b")
-    while not kitchen.sets:
-        await asyncio.sleep(0)
+    await kitchen.busy.wait()
     gone.cancel()
     kitchen.open.set()
     assert await stays == b"b"
