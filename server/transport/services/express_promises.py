@@ -193,8 +193,8 @@ class ExpressPromises:
         return answers
 
     def _plan(self, wishes: Sequence[Ready], state: State, answers: list[Answer]) -> list[_Planned]:
-        """Those that can be planned here; why a plan failed goes to the answers."""
-        planned = []
+        """Those that can be promised here; why a plan failed goes to the answers."""
+        found: list[tuple[int, Ready, Shown, bytes]] = []
         for place, ready in enumerate(wishes):
             express = ready.express
             if self._keeper.log.has_request(ready.key.request):
@@ -206,7 +206,11 @@ class ExpressPromises:
                 continue
             if shown is None:
                 continue
-            problem = self._problem(express)
+            # The desk has the problem until it plans the next order.
+            found.append((place, ready, shown, self._problem(express)))
+        planned = []
+        for place, ready, shown, problem in found:
+            express = ready.express
             self._metrics.solved(*express.summary(shown))
             holds = express.writer.holds(shown)
             takes = _takes(express, shown, holds, ready.caller)
@@ -217,8 +221,8 @@ class ExpressPromises:
     def _draft(
         self, planned: Sequence[_Planned], writer: PlanWriter, columns: Columns
     ) -> list[_Draft]:
-        """Add their decisions and commands: one step after another for all of them, which takes
-        half the time of all steps for one after another, for want of room in a core's caches.
+        """Add their decisions and commands: one step after another for all of them, which costs
+        less than all steps for one after another, as a step's code stays in the core's caches.
         """
         ids = [
             one.ready.order.reservation_id or made_id(one.shown.now_ms).encode() for one in planned
