@@ -140,13 +140,10 @@ def ascend_pool(
 ) -> tuple[np.ndarray, float]:
     """The best prices that `rounds` over the pool's columns find from `due`; the work it was.
 
-    A resource that all columns together cannot exhaust has no price.
+    A resource that cannot run short has no price.
     """
     arrays = pool.view.arrays
-    everything = np.bincount(
-        arrays["resource"], weights=arrays["taken"], minlength=len(arrays["capacity"])
-    )
-    scarce = np.flatnonzero(everything > arrays["capacity"])
+    scarce = np.unique(arrays["resource"])
     capacity = arrays["capacity"][scarce].astype(np.float64)
     ascent = Ascent(due[scarce], length)
     prices = np.zeros(len(due))

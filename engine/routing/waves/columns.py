@@ -133,6 +133,24 @@ class Columns:
         at = np.arange(len(owner)) - before[owner] + first[owner]
         return Entries(owner, self.resource[at], self.taken[at])
 
+    def scarce_entries(self, columns: Integers, capacity: Integers) -> Entries:
+        """Those entries whose resource runs short where each order takes the most it could.
+
+        The others hold nobody up: there is enough for every order at the one of `columns` that
+        takes most of it. They are more than half of all.
+        """
+        entries = self.entries(columns)
+        order = self.order[columns][entries.column]
+        ranked = np.lexsort((entries.taken, entries.resource, order))
+        order, resource = order[ranked], entries.resource[ranked]
+        is_most = np.ones(len(ranked), np.bool_)
+        is_most[:-1] = (order[1:] != order[:-1]) | (resource[1:] != resource[:-1])
+        wanted = np.bincount(
+            resource[is_most], weights=entries.taken[ranked[is_most]], minlength=len(capacity)
+        )
+        kept = (wanted > capacity)[entries.resource]
+        return Entries(entries.column[kept], entries.resource[kept], entries.taken[kept])
+
     def taken_by(self, columns: Integers, resources: int) -> Integers:
         """(R,) what some columns take together."""
         entries = self.entries(columns)

@@ -2,10 +2,13 @@
 
 Owns: `Pool`, which lays some of the columns out for the kernels of `ascent` and `ruin`.
 
+Of what a column takes it keeps only what can run short.
+
 Invariants
 1. ``first[o] : first[o + 1]`` are the pool's columns of order ``o``.
-2. ``start[c] : start[c + 1]`` are the entries of column ``c``.
-3. ``users_start[r] : users_start[r + 1]`` name the columns that take of resource ``r``.
+2. ``start[c] : start[c + 1]`` are the entries of column ``c``: those of scarce resources.
+3. ``users_start[r] : users_start[r + 1]`` name the columns that take of a scarce resource ``r``.
+4. ``by_cost[first[o] : first[o + 1]]`` are the order's columns again, by cost without prices.
 """
 
 from __future__ import annotations
@@ -50,16 +53,16 @@ class Pool:
         wanted[np.isin(ranked, keep)] = True
         self.place = ranked[wanted]
         """(C,) the place of each among all columns."""
-        entries = columns.entries(self.place)
+        owner = np.ascontiguousarray(columns.order[self.place])
+        cost = np.ascontiguousarray(columns.cost[self.place])
+        entries = columns.scarce_entries(self.place, capacity)
         by_resource = np.argsort(entries.resource, kind="stable")
         self.view = View(
             {
-                "first": np.searchsorted(
-                    columns.order[self.place], np.arange(len(unrouted) + 1)
-                ).astype(np.int64),
-                "order": np.ascontiguousarray(columns.order[self.place]),
-                "cost": np.ascontiguousarray(columns.cost[self.place]),
-                "paid": np.ascontiguousarray(paid[self.place]),
+                "first": np.searchsorted(owner, np.arange(len(unrouted) + 1)).astype(np.int64),
+                "order": owner,
+                "cost": cost,
+                "by_cost": np.lexsort((cost, owner)).astype(np.int64),
                 "start": np.searchsorted(entries.column, np.arange(len(self.place) + 1)).astype(
                     np.int64
                 ),

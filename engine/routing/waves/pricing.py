@@ -96,22 +96,21 @@ def price_what_is_left(
     seen: Any,
     w: Any,
     out: Any,
-    pool: Any,
-    chosen: Any,
+    held: Any,
     first: Integer,
     plans_max: Integer,
     work_budget: Integer,
 ) -> Integer:
     """Each order's best plans of what the others leave it; the first order not priced.
 
-    `chosen`: (O,) the column of `pool` that an order has now, negative for none. Whatever an order
+    `held`: what each order's plan takes now, entries ``start[o] : start[o + 1]``. Whatever an order
     finds here fits beside the plans that all others have.
     """
-    for order in range(first, len(chosen)):
-        column = chosen[order]
-        if column >= 0:
-            for at in range(pool.start[column], pool.start[column + 1]):
-                v.left[pool.resource[at]] += pool.taken[at]
+    orders = len(v.unrouted)
+    for order in range(first, orders):
+        own = range(held.start[order], held.start[order + 1])
+        for at in own:
+            v.left[held.resource[at]] += held.taken[at]
         look(v, source, seen, order)
         room = has_room(v, out, plans_max, len(source.quantity))
         if room:
@@ -119,9 +118,8 @@ def price_what_is_left(
             out.state[STEPS] += w.state[SEARCH_STEPS]
             for plan in range(w.state[PLANS]):
                 emit(v, source, seen, w, out, order, plan)
-        if column >= 0:
-            for at in range(pool.start[column], pool.start[column + 1]):
-                v.left[pool.resource[at]] -= pool.taken[at]
+        for at in own:
+            v.left[held.resource[at]] -= held.taken[at]
         if not room:
             return order
-    return len(chosen)
+    return orders

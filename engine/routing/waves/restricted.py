@@ -56,8 +56,7 @@ def solve_restricted(
         for column in own:
             model.add_hint(taken[column], bool(chosen[order] == column))
     weights = a["taken"][np.argsort(a["resource"], kind="stable")]
-    total = np.bincount(a["resource"], weights=a["taken"], minlength=len(a["capacity"]))
-    for resource in np.flatnonzero(total > a["capacity"]):
+    for resource in np.unique(a["resource"]):
         part = slice(int(a["users_start"][resource]), int(a["users_start"][resource + 1]))
         model.add(
             cp_model.LinearExpr.weighted_sum(

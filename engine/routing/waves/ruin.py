@@ -24,9 +24,9 @@ COST: Final = 1
 BEST: Final = 2
 SCALARS: Final = 3
 
-_RUIN_MOST: Final = 24
+_RUIN_MOST: Final = 16
 _TRIES: Final = 12
-_NEVER: Final = 1 << 60
+_PASS_OVER_ONE_IN: Final = 24
 
 
 class Standing:
@@ -116,7 +116,10 @@ def _rival(pool: Any, a: Any, order: Integer) -> Integer:
         # The cheapest columns come first: rather those.
         column = first + min(_random(a, columns), _random(a, columns))
         at = pool.start[column]
-        at += _random(a, pool.start[column + 1] - at)
+        entries = pool.start[column + 1] - at
+        if entries == 0:
+            continue
+        at += _random(a, entries)
         resource = pool.resource[at]
         if a.left[resource] >= pool.taken[at] and _random(a, 4) > 0:
             continue
@@ -147,25 +150,20 @@ def _ruin(pool: Any, a: Any, most: Integer) -> Integer:
 @kernel
 def _choose(pool: Any, a: Any, order: Integer, by_price: bool) -> None:
     """Give an order its best column of those that fit; now and then the first is passed over."""
-    best = _NEVER
     chosen = NONE
-    passed_over = _random(a, 6)
-    cost, paid = pool.cost, pool.paid
+    passed_over = _random(a, _PASS_OVER_ONE_IN) == 0
+    cost, by_cost = pool.cost, pool.by_cost
     unrouted = pool.unrouted[order]
-    for column in range(pool.first[order], pool.first[order + 1]):
-        worth = paid[column] if by_price else cost[column]
-        if worth >= best or cost[column] >= unrouted:
-            if by_price and worth >= best:
-                # Columns lie in the order of what they pay.
-                break
+    for at in range(pool.first[order], pool.first[order + 1]):
+        # Columns lie in the order of what they pay.
+        column = at if by_price else by_cost[at]
+        if cost[column] >= unrouted or not _fits(pool, a, column):
             continue
-        if not _fits(pool, a, column):
+        if passed_over:
+            passed_over = False
             continue
-        if passed_over == 0:
-            passed_over = NONE
-            continue
-        best = worth
         chosen = column
+        break
     a.chosen[order] = chosen
     if chosen != NONE:
         _shift(pool, a, chosen, 1)

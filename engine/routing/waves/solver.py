@@ -23,6 +23,7 @@ import numpy as np
 from engine.routing import limits
 from engine.routing.plan import Status
 from engine.routing.tariff import Integers
+from engine.routing.view import View
 from engine.routing.waves.answer import WaveAnswer
 from engine.routing.waves.ascent import Ascent, Pricer, ascend_pool
 from engine.routing.waves.budget import Budget, search_work_s
@@ -60,10 +61,13 @@ are left out of CP-SAT's first look. In the best answers known hardly one is."""
 _QUICK = 2_000
 """Work budget of a search that only looks for columns."""
 _FIRST_LENGTH = 0.05
-_WARMTH = 0.05
-"""Of an order's average cost: how far one price moves at first, and how warm ruining starts."""
+"""Of an order's average cost: how far one price moves at first."""
+_WARMTH = 0.2
+"""Of an order's average cost: how warm ruining starts."""
 _CHUNK = 500
-_WORK_S_PER_TURN = 1.5e-5
+_WORK_S_PER_TURN = 7e-6
+_WORK_S_PER_COLUMN = 1.5e-5
+"""Of CP-SAT's model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +198,7 @@ class _Run:
         memory, out = self.memory, self.out
         memory.left[:] = memory.capacity - self.columns.taken_by(self.kept, len(memory.capacity))
         memory.due[:] = np.rint(due)
-        pool = self.pool(1)
-        chosen = pool.of_columns(self.chosen)
+        held = self.held()
         out.clear()
         first = steps = 0
         while first < self.orders:
@@ -205,8 +208,7 @@ class _Run:
                 memory.seen,
                 memory.work,
                 out.view,
-                pool.view,
-                chosen,
+                held,
                 first,
                 plans_max,
                 _QUICK,
@@ -214,6 +216,13 @@ class _Run:
             steps += int(out.state[STEPS])
             self.columns.add(out)
         self.spend(search_work_s(memory.nodes, steps))
+
+    def held(self) -> View:
+        """What each order's plan takes, one order after another."""
+        entries = self.columns.entries(self.kept)
+        owner = np.flatnonzero(self.chosen != NONE)[entries.column]
+        start = np.searchsorted(owner, np.arange(self.orders + 1)).astype(np.int64)
+        return View({"start": start, "resource": entries.resource, "taken": entries.taken})
 
     def pool(self, per_order: int, *, above_most: int = NO_LIMIT) -> Pool:
         return Pool(
@@ -305,7 +314,7 @@ class _Run:
         )
         if found is None:
             return None
-        self.spend(max(found.work_s, len(pool.place) * _WORK_S_PER_TURN))
+        self.spend(max(found.work_s, len(pool.place) * _WORK_S_PER_COLUMN))
         self.offer(pool.to_columns(found.chosen))
         return found.is_best
 
