@@ -23,6 +23,7 @@ from engine.routing.work import (
     BOUND_TOTAL,
     BUDGET,
     CUT_BOUND,
+    CUTS,
     DEAR,
     HEAVY,
     INFEASIBLE,
@@ -251,10 +252,10 @@ def _note(p: Any, w: Any, size: Integer, plain: Integer, best: Integer) -> Integ
             return best
     if plain >= best:
         return best
-    if w.state[HEAVY] == 0:
+    if w.state[HEAVY] == 0 and w.state[CUTS] == 0:
         _copy(w, size)
         return plain
-    # What the parcels really cost shows only when they are packed.
+    # What the parcels really cost shows only when they are packed, and so do cuts.
     for place in range(size):
         for lot in range(w.state[LOTS]):
             w.spare_amount[place, lot] = w.trial_amount[place, lot]

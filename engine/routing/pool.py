@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine.compiled import Integer, kernel
+from engine.routing.cuts import cuts_of_trial
 from engine.routing.parcels import cheapest
 from engine.routing.problem import NO_GROUP, SHIP_COMPLETE
 from engine.routing.work import INFEASIBLE, LOTS, PLANS, PLANS_MAX, SPLIT
@@ -50,14 +51,15 @@ def settle(p: Any, w: Any, node: Integer, place: Integer) -> Integer:
 
 @kernel
 def cost_of_trial(p: Any, w: Any, size: Integer) -> Integer:
-    """Exact cost of the plan in the trial arrays; INFEASIBLE where a shipment has no service."""
+    """Cost of the plan in the trial arrays, cuts included; INFEASIBLE where a shipment has no
+    service."""
     total = w.state[SPLIT] * (size - 1)
     for place in range(size):
         cost = settle(p, w, w.trial_node[place], place)
         if cost >= INFEASIBLE:
             return INFEASIBLE
         total += cost
-    return total
+    return total + cuts_of_trial(p, w, size)
 
 
 @kernel

@@ -43,7 +43,8 @@ ROOT_BOUND: Final = 20
 BOUND_TOTAL: Final = 21  # bound weight of the whole order
 TAIL_SLOPE: Final = 22  # scaled money per gram in the bound of a set's freight
 REFUSED: Final = 24  # services that some line refuses, whatever its weight, as bits
-SCALARS: Final = 25
+CUTS: Final = 25  # cuts that the order is charged by
+SCALARS: Final = 26
 
 CLASSES_MAX: Final = 4
 """Distinct volume divisors up to which the services of a node are collapsed into step functions."""
@@ -161,10 +162,22 @@ class Work(NamedTuple):
     trial_amount: Any  # (K, M)
     trial_service: Any  # (K)
     trial_node: Any  # (K)
+    # What units cost that are taken together, and the (X) places that each cut looks at.
+    cut_price: Any  # (C) money
+    cut_offset: Any  # (C)
+    cut_start: Any  # (C + 1) where a cut's places begin
+    cut_node: Any  # (X)
+    cut_line: Any  # (X) `cuts.EVERY_LINE`: all of them
 
 
-def work_for(nodes: int = 512, lines: int = 32, plans: int = limits.plans_max) -> Work:
-    """Memory for orders of up to that many candidate nodes and lines."""
+def work_for(
+    nodes: int = 512,
+    lines: int = 32,
+    plans: int = limits.plans_max,
+    cuts: int = 0,
+    places: int = 0,
+) -> Work:
+    """Memory for orders of up to that many candidate nodes and lines, and for their cuts."""
     services = limits.services_max
     shipments = limits.shipments_per_plan_max
     parcels = limits.parcels_per_shipment_max
@@ -279,4 +292,9 @@ def work_for(nodes: int = 512, lines: int = 32, plans: int = limits.plans_max) -
         trial_amount=room(shipments, lines),
         trial_service=room(shipments),
         trial_node=room(shipments),
+        cut_price=room(cuts),
+        cut_offset=room(cuts),
+        cut_start=room(cuts + 1),
+        cut_node=room(places),
+        cut_line=room(places),
     )

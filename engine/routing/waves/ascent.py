@@ -22,6 +22,7 @@ from engine.compiled import kernel
 from engine.routing.tariff import Integers
 from engine.routing.waves.budget import search_work_s
 from engine.routing.waves.columns import Columns
+from engine.routing.waves.cuts import Charged, no_cuts
 from engine.routing.waves.emit import STEPS, Outlet
 from engine.routing.waves.memory import FINENESS, Memory
 from engine.routing.waves.pool import Pool
@@ -30,6 +31,9 @@ from engine.routing.waves.pricing import price
 _MOMENTUM = 0.85
 
 _WORK_S_PER_ENTRY = 5e-9
+_MORE_STEPS = 1_000_000
+"""For the hard orders of a wave together where cuts are charged: the search's own bounds know
+nothing of cuts, and the few orders that it does not finish spoil the bound of all."""
 
 
 class Ascent:
@@ -70,11 +74,15 @@ class Pricer:
         self.work_s = 0.0
         """Work done so far."""
         self.bound = 0
+        self.plain_bound = 0
+        """The same without cuts."""
         self.due: Integers = memory.due.copy()
-        """(R,) the prices of the best bound, in 1/FINENESS of a minor unit."""
+        """(R,) the prices of the best bound without cuts, in 1/FINENESS of a minor unit."""
+        self._no_cuts = no_cuts(len(self._unrouted))
 
-    def price(self, due: np.ndarray, plans_max: int) -> Priced:
-        """The best plans of every order at `due`, kept as columns."""
+    def price(self, due: np.ndarray, plans_max: int, charged: Charged | None = None) -> Priced:
+        """The best plans of every order at `due`, and at the prices of cuts, kept as columns."""
+        cuts = charged or self._no_cuts
         memory, out, columns = self._memory, self._out, self._columns
         memory.due[:] = np.rint(due)
         orders = len(self._unrouted)
@@ -88,9 +96,11 @@ class Pricer:
                 memory.seen,
                 memory.work,
                 out.view,
+                cuts.view,
                 first,
                 plans_max,
                 self._work_budget,
+                0 if charged is None else _MORE_STEPS,
             )
             steps += int(out.state[STEPS])
             found.append(columns.add(out))
@@ -100,11 +110,12 @@ class Pricer:
         # An order whose plans all cost more than leaving it takes nothing.
         paid = columns.with_dues(cheapest, memory.due, FINENESS)
         cheapest = cheapest[paid < self._unrouted[columns.order[cheapest]] * FINENESS]
-        total = int(memory.bound.sum()) - int(memory.due @ memory.capacity)
+        total = int(memory.bound.sum()) - int(memory.due @ memory.capacity) - cuts.allowed
         bound = max(0, -(-total // FINENESS))
-        if bound > self.bound:
-            self.bound = bound
+        if charged is None and bound > self.plain_bound:
+            self.plain_bound = bound
             self.due = memory.due.copy()
+        self.bound = max(self.bound, bound)
         self.work_s += search_work_s(self._nodes, steps)
         taken = columns.taken_by(cheapest, len(memory.capacity))
         return Priced(bound, taken - memory.capacity)

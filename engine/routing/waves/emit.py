@@ -13,10 +13,12 @@ import numpy as np
 
 from engine.compiled import Integer, kernel
 from engine.routing import limits
+from engine.routing.cuts import cuts_of_trial
 from engine.routing.parcels import charged_g, packed, step_at
 from engine.routing.problem import NO_GROUP, SHIP_COMPLETE
 from engine.routing.view import View
 from engine.routing.waves.memory import FINENESS
+from engine.routing.work import CUTS, LOTS
 
 # Where the scalars of an outlet lie.
 COLUMNS: Final = 0
@@ -95,6 +97,18 @@ def _parcels(p: Any, w: Any, node: Integer, service: Integer) -> Integer:
 
 
 @kernel
+def _cuts_of(p: Any, w: Any, plan: Integer) -> Integer:
+    """What the cuts charge one of the search's plans."""
+    if w.state[CUTS] == 0:
+        return 0
+    for place in range(w.plan_size[plan]):
+        w.trial_node[place] = w.plan_node[plan, place]
+        for lot in range(w.state[LOTS]):
+            w.trial_amount[place, lot] = w.plan_amount[plan, place, lot]
+    return cuts_of_trial(p, w, w.plan_size[plan])
+
+
+@kernel
 def emit(v: Any, source: Any, seen: Any, w: Any, out: Any, order: Integer, plan: Integer) -> None:
     """Write one of the search's plans as a column."""
     column = out.state[COLUMNS]
@@ -103,7 +117,7 @@ def emit(v: Any, source: Any, seen: Any, w: Any, out: Any, order: Integer, plan:
     nodes, items = v.stock_left.shape
     services = v.slots_left.shape[1]
     together = source.terms[SHIP_COMPLETE] == 1
-    cost = w.plan_cost[plan]
+    cost = w.plan_cost[plan] - _cuts_of(source, w, plan)
     mark = order
     out.start[column] = out.state[ENTRIES]
     for place in range(w.plan_size[plan]):

@@ -33,6 +33,12 @@ FINENESS: Final = 16
 PLANS_MAX: Final = 8
 """Plans of one order that one look may yield."""
 
+CUTS_MAX: Final = 256
+"""Cuts of one wave (`cuts`)."""
+
+ROWS_PER_CUT_MAX: Final = 8
+"""Rows of one cut."""
+
 _REPLACED: Final = (
     "stock",
     "pick_capacity",
@@ -69,7 +75,9 @@ class Memory:
         }
         assert tuple(self._scratch) == _REPLACED
         self._charges = [_finer(tariff) for tariff in laid.tariffs]
-        self._work = work_for(nodes, lines, PLANS_MAX)
+        self._work = work_for(
+            nodes, lines, PLANS_MAX, cuts=CUTS_MAX, places=CUTS_MAX * ROWS_PER_CUT_MAX
+        )
         self.work = View(self._work._asdict())
         self.capacity = wave.capacity
         self.due = np.zeros_like(self.capacity)

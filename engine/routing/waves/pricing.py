@@ -5,6 +5,8 @@ By Lagrange, whatever the prices, no answer of the wave costs less than
     sum over orders of min(unrouted cost, cheapest plan with the prices on what it takes)
     - sum over resources of price x capacity
 
+and as little with prices on cuts (`cuts`), each less its price times what it allows.
+
 A shipment of several parcels pays a pickup's price once here, which can only lower the bound.
 """
 
@@ -14,10 +16,11 @@ from typing import Any
 
 from engine.compiled import Integer, kernel
 from engine.routing.exact import solve
+from engine.routing.waves.cuts import charge
 from engine.routing.waves.emit import COLUMNS, STEPS, emit, has_room
 from engine.routing.waves.memory import FINENESS
 from engine.routing.waves.window import look
-from engine.routing.work import PLANS, ROOT_BOUND
+from engine.routing.work import CUTS, PLANS, ROOT_BOUND
 from engine.routing.work import STEPS as SEARCH_STEPS
 
 
@@ -28,12 +31,15 @@ def price(
     seen: Any,
     w: Any,
     out: Any,
+    cuts: Any,
     first: Integer,
     plans_max: Integer,
     work_budget: Integer,
+    more_steps: Integer,
 ) -> Integer:
     """Price orders from `first` on until the outlet is full; the first order not priced.
 
+    `more_steps`: what those that `work_budget` is too little for may take beyond it, together.
     Fills `bound`. A plan dearer than leaving the order unrouted is no column.
     """
     orders = len(v.unrouted)
@@ -41,13 +47,17 @@ def price(
         look(v, source, seen, order)
         if not has_room(v, out, plans_max, len(source.quantity)):
             return order
-        solve(seen, w, plans_max, work_budget)
+        charge(cuts, w, order)
+        solve(seen, w, plans_max, work_budget + more_steps)
+        more_steps -= min(more_steps, max(0, w.state[SEARCH_STEPS] - work_budget))
         out.state[STEPS] += w.state[SEARCH_STEPS]
         unrouted = v.unrouted[order] * FINENESS
         v.bound[order] = min(unrouted, w.state[ROOT_BOUND])
         for plan in range(w.state[PLANS]):
             if w.plan_cost[plan] < unrouted or plan == 0:
                 emit(v, source, seen, w, out, order, plan)
+        # No other kernel knows of cuts.
+        w.state[CUTS] = 0
     return orders
 
 

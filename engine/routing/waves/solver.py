@@ -6,7 +6,8 @@
 3. More columns: at the best prices over the columns, at prices that chance has shaken, and beside
    the answer in hand, what each order would do with what the others leave.
 4. Ruin and recreate over the columns, in turn with more columns of the last kind.
-5. Up to `RESTRICTED_ORDERS_MAX` orders, CP-SAT over the columns that are cheap at the prices; where
+5. Up to `RESTRICTED_ORDERS_MAX` orders, a higher bound by cuts over several orders' plans.
+6. For the same waves, CP-SAT over the columns that are cheap at the prices; where
    that leaves time, over more of them and new ones.
 
 It may be stopped after any of it and has an answer. `progress` is told of every better one.
@@ -25,14 +26,16 @@ from engine.routing.plan import Status
 from engine.routing.tariff import Integers
 from engine.routing.view import View
 from engine.routing.waves.answer import WaveAnswer
-from engine.routing.waves.ascent import Ascent, Pricer, ascend_pool
+from engine.routing.waves.ascent import Ascent, Priced, Pricer, ascend_pool
 from engine.routing.waves.budget import Budget, search_work_s
 from engine.routing.waves.columns import Columns
+from engine.routing.waves.cuts import Charged
 from engine.routing.waves.emit import STEPS, Outlet
 from engine.routing.waves.in_turn import take_turns
 from engine.routing.waves.memory import FINENESS, Memory
 from engine.routing.waves.pool import NO_LIMIT, NONE, Pool
 from engine.routing.waves.pricing import price_what_is_left
+from engine.routing.waves.raising import raise_bound
 from engine.routing.waves.restricted import solve_restricted
 from engine.routing.waves.ruin import BEST, Standing, ruin_and_recreate
 from engine.routing.waves.wave import Wave
@@ -48,6 +51,7 @@ _ASCENT_UNTIL = 0.30
 _EXCHANGE_UNTIL = 0.38
 _SHAKE_UNTIL = 0.43
 _RUIN_BEFORE_RESTRICTED = 0.53
+_CUT_UNTIL = 0.75
 
 _ASCENT_ROUNDS = 50
 _EXCHANGES = 8
@@ -177,11 +181,13 @@ class _Run:
 
     # -- stages
 
-    def price(self, pricer: Pricer, due: np.ndarray, plans_max: int) -> np.ndarray:
+    def price(
+        self, pricer: Pricer, due: np.ndarray, plans_max: int, charged: Charged | None = None
+    ) -> Priced:
         before = pricer.work_s
-        over = pricer.price(due, plans_max).over
+        priced = pricer.price(due, plans_max, charged)
         self.spend(pricer.work_s - before)
-        return over
+        return priced
 
     def in_turn(self, turn: Integers, due: Integers) -> Integers:
         """Route one after another at `due`, in the order of `turn`."""
@@ -240,7 +246,7 @@ class _Run:
         self.stage = "prices"
         ascent = Ascent(np.zeros(len(self.memory.capacity)), self.length)
         for at in range(_ASCENT_ROUNDS):
-            ascent.move(self.price(self.pricer, ascent.due, 1))
+            ascent.move(self.price(self.pricer, ascent.due, 1).over)
             if at % 10 == 0:
                 self.tell()
             if not self.has(_ASCENT_UNTIL):
@@ -298,12 +304,31 @@ class _Run:
             if standing.state[BEST] < self.cost:
                 self.offer(pool.to_columns(standing.best))
 
+    def cut(self, until: float) -> None:
+        """A higher bound by cuts; their prices find columns, too."""
+        self.stage = "cuts"
+
+        def price(due: np.ndarray, charged: Charged) -> int:
+            return self.price(self.pricer, due, 1, charged).bound
+
+        raise_bound(
+            self.wave,
+            self.memory,
+            self.columns,
+            due=self.pricer.due,
+            price=price,
+            spend=self.spend,
+            seconds_left=self.budget.clock_left_s,
+            goes_on=lambda: self.has(until),
+        )
+        self.tell()
+
     def restrict(self, width: float) -> bool | None:
         """CP-SAT over the columns of a `width`, as `_WIDTH` is; whether it has the best answer they
         allow, None where it has nothing to say."""
         self.stage = "columns"
         left = self.budget.left_s()
-        pool = self.pool(_PER_ORDER, above_most=int(width * (self.cost - self.pricer.bound)))
+        pool = self.pool(_PER_ORDER, above_most=int(width * (self.cost - self.pricer.plain_bound)))
         found = solve_restricted(
             pool,
             pool.of_columns(self.chosen),
@@ -385,5 +410,6 @@ def solve_wave(
         run.ruin(since, until, seed + cycle)
         since = until
     if restricted:
+        run.cut(_CUT_UNTIL)
         run.restrict_wider()
     return run.answer()

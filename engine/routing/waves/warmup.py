@@ -7,6 +7,7 @@ import numpy as np
 from engine.routing.problem import Problem
 from engine.routing.tariff import Tariff
 from engine.routing.waves.budget import WorkBudget
+from engine.routing.waves.separation import Rows
 from engine.routing.waves.solver import solve_wave
 from engine.routing.waves.wave import Wave, WaveOrder
 
@@ -39,6 +40,8 @@ def warm_up(*, kernels_only: bool = True) -> None:
     ]
     wave = Wave.of(orders, stock=[[1], [1]], pick_capacity=[9, 9], slots=[[9], [9]])
     answer = solve_wave(wave, WorkBudget(WORK_S), kernels_only=kernels_only)
+    halves = np.full(len(answer.columns), 0.5)
+    Rows(answer.columns, halves, len(orders), wave.capacity, len(wave.capacity)).broken(1)
     if answer.cost != BEST or not all(answer.plans):
         raise RuntimeError(f"routing waves is not sound after its warm-up: {answer.cost}")
 
