@@ -24,6 +24,7 @@ import numpy as np
 from engine.routing.tariff import Integers
 from engine.routing.waves.ascent import Ascent
 from engine.routing.waves.budget import search_work_s
+from engine.routing.waves.cuts import no_cuts
 from engine.routing.waves.emit import ENTRIES, STEPS, Outlet
 from engine.routing.waves.memory import FINENESS, Memory
 from engine.routing.waves.pricing import price
@@ -52,6 +53,7 @@ class Sample:
         )
         self._shape = stock.shape
         self._memory = Memory(wave)
+        self._no_cuts = no_cuts(len(orders)).view
         self._out = Outlet(max(order.problem.lines for order in orders))
         self.work_s = 0.0
         """Counted work so far."""
@@ -88,9 +90,11 @@ class Sample:
                 memory.seen,
                 memory.work,
                 out.view,
+                self._no_cuts,
                 first,
                 1,
                 _SEARCH_WORK,
+                0,
             )
             steps += int(out.state[STEPS])
             entries = int(out.state[ENTRIES])
