@@ -6,9 +6,9 @@
 3. More columns: at the best prices over the columns, at prices that chance has shaken, and beside
    the answer in hand, what each order would do with what the others leave.
 4. Ruin and recreate over the columns, in turn with more columns of the last kind.
-5. Up to `RESTRICTED_ORDERS_MAX` orders, a higher bound by cuts over several orders' plans.
-6. For the same waves, CP-SAT over the columns that are cheap at the prices; where
-   that leaves time, over more of them and new ones.
+5. Up to `RESTRICTED_ORDERS_MAX` orders, a higher bound by cuts over several orders' plans; CP-SAT
+   over the columns that are cheap at the prices; where that leaves time, over more of them and new
+   ones.
 
 It may be stopped after any of it and has an answer. `progress` is told of every better one.
 """
@@ -46,12 +46,21 @@ RESTRICTED_ORDERS_MAX: Final = 500
 IN_TURN: Final = "in turn"
 """The first stage: one order after another."""
 
-# Parts of the budget by whose end a stage is over.
-_ASCENT_UNTIL = 0.30
-_EXCHANGE_UNTIL = 0.38
-_SHAKE_UNTIL = 0.43
-_RUIN_BEFORE_RESTRICTED = 0.53
-_CUT_UNTIL = 0.75
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """Parts of the budget by whose end a stage is over."""
+
+    ascent: float
+    exchange: float
+    shake: float
+    ruin: float
+    cut: float
+
+
+_LARGE: Final = _Parts(ascent=0.30, exchange=0.38, shake=0.43, ruin=1.0, cut=1.0)
+_SMALL: Final = _Parts(ascent=0.25, exchange=0.27, shake=0.31, ruin=0.52, cut=0.88)
+"""With CP-SAT. The linear program of the cuts does what exchanging does, and better."""
 
 _ASCENT_ROUNDS = 50
 _EXCHANGES = 8
@@ -102,6 +111,7 @@ class _Run:
         seed: int,
         work_budget: int,
         gap_enough: float,
+        kernels_only: bool,
         say: Say | None,
     ) -> None:
         self.wave, self.budget, self.say = wave, budget, say
@@ -114,6 +124,8 @@ class _Run:
         self.work_budget = work_budget
         self.unrouted: Integers = self.memory.whole.arrays["unrouted"]
         self.orders = len(wave.orders)
+        self.is_restricted = self.orders <= RESTRICTED_ORDERS_MAX and not kernels_only
+        self.parts = _SMALL if self.is_restricted else _LARGE
         self.seed = seed
         self.random_state = seed & ((1 << 62) - 1)
         self.work_s = 0.0
@@ -249,9 +261,9 @@ class _Run:
             ascent.move(self.price(self.pricer, ascent.due, 1).over)
             if at % 10 == 0:
                 self.tell()
-            if not self.has(_ASCENT_UNTIL):
+            if not self.has(self.parts.ascent):
                 break
-        if self.has(_EXCHANGE_UNTIL):
+        if self.has(self.parts.exchange):
             dearest_first = np.argsort(-self.memory.bound, kind="stable")
             self.offer(self.in_turn(dearest_first, self.pricer.due))
 
@@ -259,7 +271,7 @@ class _Run:
         """Best prices over the columns, new columns at these prices, and again."""
         length = self.length / 8
         for _ in range(_EXCHANGES):
-            if not self.has(_EXCHANGE_UNTIL):
+            if not self.has(self.parts.exchange):
                 return
             before = self.pricer.due.astype(np.float64)
             bound = self.pricer.bound
@@ -274,7 +286,7 @@ class _Run:
     def shake(self) -> None:
         """Columns at prices that chance has raised or lowered by up to 40 %."""
         for turn in range(_SHAKES):
-            if not self.has(_SHAKE_UNTIL):
+            if not self.has(self.parts.shake):
                 return
             self.price_shaken(turn)
 
@@ -389,7 +401,13 @@ def solve_wave(
     as a share of it, is returned at once.
     """
     run = _Run(
-        wave, budget, seed=seed, work_budget=work_budget, gap_enough=gap_enough, say=progress
+        wave,
+        budget,
+        seed=seed,
+        work_budget=work_budget,
+        gap_enough=gap_enough,
+        kernels_only=kernels_only,
+        say=progress,
     )
     run.stage = IN_TURN
     run.offer(run.in_turn(np.arange(run.orders), np.zeros_like(run.memory.due)))
@@ -400,16 +418,14 @@ def solve_wave(
     run.ascend()
     run.exchange()
     run.shake()
-    restricted = run.orders <= RESTRICTED_ORDERS_MAX and not kernels_only
-    end = _RUIN_BEFORE_RESTRICTED if restricted else 1.0
-    since = _SHAKE_UNTIL
+    since, end = run.parts.shake, run.parts.ruin
     for cycle in range(_CYCLES):
         until = since + (end - since) / (_CYCLES - cycle)
         if cycle:
             run.beside_all(until)
         run.ruin(since, until, seed + cycle)
         since = until
-    if restricted:
-        run.cut(_CUT_UNTIL)
+    if run.is_restricted:
+        run.cut(run.parts.cut)
         run.restrict_wider()
     return run.answer()
