@@ -49,10 +49,10 @@ def main(arguments: Sequence[str]) -> int:
     HANDS[EMPTY] = HANDS[_CREATE]
 
     def hands_for_empty_calls_too(
-        served: grpc.aio.Server, handlers: server.Handlers, *, calls_max: int
+        served: grpc.aio.Server, handlers: server.Handlers, **rest: Any
     ) -> server.Hands:
         empty = grpc.unary_unary_rpc_method_handler(_empty)
-        return usual_hands(served, {**handlers, EMPTY: empty}, calls_max=calls_max)
+        return usual_hands(served, {**handlers, EMPTY: empty}, **rest)
 
     server.Hands = hands_for_empty_calls_too  # type: ignore[misc,assignment]
     return serve(arguments, program="python -m benchmarks.serve")

@@ -139,6 +139,11 @@ class Limiter:
         return self._shortest_before_s
 
     @property
+    def is_busy(self) -> bool:
+        """Whether the loop had no time left in the last window."""
+        return self.busy_share > self._busy_share_max
+
+    @property
     def is_overloaded(self) -> bool:
         """Whether more comes than can be answered in time, now or a moment ago."""
         if self._bad_windows >= _BAD_WINDOWS:
@@ -242,7 +247,7 @@ class Limiter:
         self._spread_limits()
         busy_s = self._busy_s()
         self.busy_share = (busy_s - self._busy_began_s) / (now_s - self._began_s)
-        is_busy = self.busy_share > self._busy_share_max
+        is_busy = self.is_busy
         if is_busy and self._urgent:
             self._route_share = max(_ROUTE_SHARE_MIN, self._route_share * _ROUTE_FALL)
         else:

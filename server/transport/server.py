@@ -125,7 +125,7 @@ def build(
     checks = Methods(SERVICE, gateway, metrics, admission, log_requests=False)
     health.register(checks)
     handlers = {path: each for one in (*services, checks) for path, each in one.handlers.items()}
-    server, hands = _server(listener, handlers)
+    server, hands = _server(listener, handlers, admission)
     if listener.channelz:
         channelz.add_channelz_servicer(server)
     if listener.reflection:
@@ -133,11 +133,11 @@ def build(
     return Built(server, _bind(server, listener), handlers, hands)
 
 
-def build_settling(listener: Listener, handlers: Handlers) -> Built:
+def build_settling(listener: Listener, handlers: Handlers, admission: Admission) -> Built:
     """A second server in front of the same handlers, for confirmations and cancellations alone:
     connections of their own, which nobody else's streams fill. Raises CannotListen."""
     only = {path: handlers[path] for path in _SETTLING}
-    server, hands = _server(listener, only)
+    server, hands = _server(listener, only, admission)
     return Built(server, _bind(server, listener), only, hands)
 
 
@@ -152,13 +152,21 @@ class _ByPath(grpc.GenericRpcHandler):
         return self._handlers.get(handler_call_details.method)
 
 
-def _server(listener: Listener, handlers: Handlers) -> tuple[grpc.aio.Server, Hands]:
+def _server(
+    listener: Listener, handlers: Handlers, admission: Admission
+) -> tuple[grpc.aio.Server, Hands]:
     server = grpc.aio.server(
         options=channel_options(listener.connection),
         maximum_concurrent_rpcs=listener.concurrent_calls_max,
     )
     server.add_generic_rpc_handlers((_ByPath(handlers),))
-    return server, Hands(server, handlers, calls_max=listener.concurrent_calls_max)
+    hands = Hands(
+        server,
+        handlers,
+        calls_max=listener.concurrent_calls_max,
+        is_busy=lambda: admission.limiter.is_busy,
+    )
+    return server, hands
 
 
 def _bind(server: grpc.aio.Server, listener: Listener) -> int:

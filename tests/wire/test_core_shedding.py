@@ -21,6 +21,7 @@ from grpc_health.v1 import health_pb2
 import holdfast
 from holdfast.retry import RetryPolicy
 from holdfast.v1 import admin_service_pb2 as admin
+from holdfast.v1 import inventory_service_pb2 as inventory
 from holdfast.v1 import reservation_service_pb2 as messages
 from loadtests.light import frames
 from server.transport.hands import HANDS
@@ -29,12 +30,12 @@ from tests.wire.conftest import Wire, create
 pytestmark = pytest.mark.wire
 
 PENDING_MAX = 16
-CALLS = 120
 METHOD = "/holdfast.v1.ReservationService/CreateReservation"
 CONFIRM = "/holdfast.v1.ReservationService/ConfirmReservation"
 STATS = "holdfast.v1.ReservationService/CreateReservation"
 # The core holds some more: the calls that Python has asked for already.
 ASKED_FOR = HANDS[METHOD]
+CALLS = ASKED_FOR + 100
 
 
 async def started(tmp_path: Path, **settings: Any) -> Wire:
@@ -143,9 +144,9 @@ async def test_who_looks_after_the_server_has_a_way_in_of_their_own(
 ):
     """A crowd that reads must not have a healthy server killed."""
     wire = await started(tmp_path, pending_calls_max=PENDING_MAX)
-    storm = Storm(wire.server.port, "/holdfast.v1.ReservationService/GetReservation")
+    storm = Storm(wire.server.port, "/holdfast.v1.InventoryService/GetInventoryPosition")
     looking = Storm(wire.server.port, method)
-    nothing = messages.GetReservationRequest(reservation_id="none")
+    nothing = inventory.GetInventoryPositionRequest(sku="none", node="none")
     try:
         await asyncio.to_thread(storm.send_message(nothing).exception)
         await asyncio.to_thread(looking.send_message(request_of_it).result)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import structlog
 
 from server.transport import hands
-from server.transport.hands import HANDS, Hands
+from server.transport.hands import HANDS, ROOM, Hands
 
 METHOD = "/holdfast.v1.AvailabilityService/QueryAvailability"
 HAND_COUNT = HANDS[METHOD] - 1
@@ -76,10 +77,15 @@ def core(monkeypatch: pytest.MonkeyPatch) -> Core:
     return made
 
 
-def begun(core: Core, calls_max: int) -> Hands:
+def begun(core: Core, calls_max: int, is_busy: Callable[[], bool] = lambda: False) -> Hands:
     server = SimpleNamespace(_server=core, add_registered_method_handlers=lambda *_: None)
     handler = grpc.unary_unary_rpc_method_handler(lambda *_: None)
-    made = Hands(server, {METHOD: handler}, calls_max=calls_max)  # type: ignore[arg-type]
+    made = Hands(
+        server,  # type: ignore[arg-type]
+        {METHOD: handler},
+        calls_max=calls_max,
+        is_busy=is_busy,
+    )
     made.begin()
     return made
 
@@ -99,6 +105,50 @@ async def test_who_is_being_refused_keeps_nobody_out(core: Core):
     assert core.beyond == [False, True, False]
     told.set()
     last.set()
+    await core.end()
+
+
+async def test_hands_of_a_busy_loop_rest_until_half_of_what_there_is_room_for_has_ended(core: Core):
+    busy = True
+    begun(core, 1_000, lambda: busy)
+    calls = [asyncio.Event() for _ in range(4 * HAND_COUNT)]
+    for call in calls:
+        core.calls.put_nowait(call)
+    await turns()
+    # When they began to ask the loop was busy already: so many asked.
+    assert len(core.beyond) == ROOM
+    for call in calls[: ROOM // 2 - 1]:
+        call.set()
+    await turns()
+    assert len(core.beyond) == ROOM
+    calls[ROOM // 2].set()
+    await turns()
+    assert len(core.beyond) == ROOM + ROOM // 2
+    # Once it is no longer busy, the first that ends brings all hands back.
+    busy = False
+    calls[ROOM].set()
+    await turns()
+    assert len(core.beyond) == len(calls)
+    for call in calls:
+        call.set()
+    await turns()
+    await core.end()
+
+
+async def test_a_burst_is_taken_in_whole_and_then_the_hands_of_a_busy_loop_rest(core: Core):
+    busy = False
+    begun(core, 1_000, lambda: busy)
+    await turns()
+    busy = True
+    calls = [asyncio.Event() for _ in range(2 * HAND_COUNT)]
+    for call in calls:
+        core.calls.put_nowait(call)
+    await turns()
+    assert len(core.beyond) == HAND_COUNT
+    for call in calls:
+        call.set()
+    await turns()
+    assert len(core.beyond) == len(calls)
     await core.end()
 
 
