@@ -140,8 +140,10 @@ class Limiter:
 
     @property
     def is_busy(self) -> bool:
-        """Whether the loop had no time left in the last window."""
-        return self.busy_share > self._busy_share_max
+        """Whether the loop has no time left, as far as the last window tells: one that nobody ended
+        for so long says nothing of now."""
+        is_fresh = self._elapsed_s() - self._began_s <= _WINDOW_S_MAX
+        return is_fresh and self.busy_share > self._busy_share_max
 
     @property
     def is_overloaded(self) -> bool:
@@ -247,7 +249,7 @@ class Limiter:
         self._spread_limits()
         busy_s = self._busy_s()
         self.busy_share = (busy_s - self._busy_began_s) / (now_s - self._began_s)
-        is_busy = self.is_busy
+        is_busy = self.busy_share > self._busy_share_max
         if is_busy and self._urgent:
             self._route_share = max(_ROUTE_SHARE_MIN, self._route_share * _ROUTE_FALL)
         else:
