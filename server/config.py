@@ -233,7 +233,7 @@ class Config:
         "calls under way at once; beyond it gRPC answers RESOURCE_EXHAUSTED",
     )
     pending_calls_max: int = _setting(
-        64,
+        48,
         _Kind(
             _zero_or(16, 100_000), "0 (no limit), or a whole number of calls, 16 to 100000", (int,)
         ),

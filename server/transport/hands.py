@@ -61,7 +61,7 @@ HANDS: Final = {
 looks after the server are few; they have a queue, so that a crowd that reads can not have them
 shed, and a healthy server killed for it."""
 
-ROOM: Final = 64
+ROOM: Final = 48
 """Where the loop is busy and so many calls of a method are under way or asked for, its hands rest
 until half of them have ended, so that the next come together. What comes meanwhile waits in the
 core, where few may, and where shedding costs nothing: at three thousand calls a second each hundred
