@@ -11,9 +11,10 @@ accepted, so after a tenfold spike a client with normal traffic goes on sending 
 which all is accepted, and grows from there by the factor k in every window. Fifty simulated clients
 with k = 1.3 had not recovered 40 s after a spike of 60 s. So nothing is dropped when for `calm_s`
 no call was turned away: in the same simulation they were back after one second, and sent the server
-as little more than it could take during the spike (1.3 times its capacity). And the window is ten
+as little more than it could take during the spike (1.3 times its capacity). And the window is two
 seconds: in two minutes of normal traffic there are so many accepted calls that most of a spike of
-one minute would pass before anything is dropped.
+one minute would pass before anything is dropped, and with ten seconds twice what the server could
+take was sent for the first eight.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Throttle:
     long after the last call that was turned away none is dropped any more.
     """
 
-    def __init__(self, k: float = 2.0, window_s: float = 10.0, calm_s: float = 1.0) -> None:
+    def __init__(self, k: float = 2.0, window_s: float = 2.0, calm_s: float = 1.0) -> None:
         if k < 1 or window_s <= 0:
             raise ValueError(f"k must be at least 1 and window_s above 0, not {k} and {window_s}")
         if calm_s <= 0:
