@@ -611,7 +611,7 @@ class Server:
 _COLLECT_EVERY = 2_000
 # Looks before those that were spared are looked at too, and such looks before all are.
 _COLLECT_OLDER_EVERY = 20
-_COLLECT_ALL_EVERY = 1_250
+_COLLECT_ALL_EVERY = 10
 
 
 def settle_memory() -> None:

@@ -27,6 +27,7 @@ from server.transport.crowd import Crowd, is_in_hurry
 from server.transport.decode import Caller, Decoded, decode
 from server.transport.encode import encode_creates
 from server.transport.framing import framed
+from server.transport.gathering import longest
 from server.transport.ledger_view import LedgerView
 
 # Under load a request waits for company this long, times the crowd over `_CROWD_EASY`, within
@@ -138,10 +139,9 @@ class CreateCollector:
             await self._submit(decoded, group)
 
     async def _submit(self, decoded: Decoded, calls: list[_Waiting]) -> None:
-        remaining = [call.remaining_s for call in calls if call.remaining_s is not None]
         answer = await self._view.gateway.submit(
             decoded.batch,
-            remaining_s=min(remaining) if len(remaining) == len(calls) else None,
+            remaining_s=longest([call.remaining_s for call in calls]),
             memory_only=decoded.memory_only == len(calls),
         )
         rows, details = answer.rows, answer.details

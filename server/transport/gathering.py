@@ -106,8 +106,8 @@ class Gathering:
                 one.tell(fault)
 
 
-def least(remaining_s: Sequence[float | None]) -> float | None:
-    """How long the first of some callers waits, in seconds; None where one waits for ever: all
-    get their answer at the same time."""
+def longest(remaining_s: Sequence[float | None]) -> float | None:
+    """How long the most patient of some callers waits, in seconds; None: for ever. What they share
+    is worth doing until then: the hurry of one must not end what the others wait for."""
     known = [one for one in remaining_s if one is not None]
-    return min(known) if len(known) == len(remaining_s) else None
+    return max(known) if len(known) == len(remaining_s) else None

@@ -153,6 +153,10 @@ class Hands:
             path_bytes = path.encode()
             while True:
                 await queue.enter()
+                if not is_running():
+                    # It ended while this hand rested: there may be no core any more to be asked.
+                    queue.leave()
+                    return
                 try:
                     state = await ask(path_bytes)
                 except over:
@@ -169,11 +173,13 @@ class Hands:
                 if not is_beyond:
                     self._let_in += 1
                     call.add_done_callback(self._let_out)
+                del state, answer, call  # a hand that rests must not keep what has ended
 
         async def hand(path: str, queue: _Queue) -> None:
             try:
                 await take_in(path, queue)
             except Exception as fault:  # noqa: BLE001 - grpcio's inside is not what it was
+                queue.leave()
                 self._tell(path, fault)
 
         for path in self._handlers:

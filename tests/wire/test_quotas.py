@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,6 +17,7 @@ from grpc_status import rpc_status
 from engine import commands, outcomes, reads
 from holdfast.v1 import admin_service_pb2, routing_service_pb2
 from holdfast.v1 import reservation_service_pb2 as messages
+from server.application.gateway import Gateway
 from server.lifecycle import CannotStart
 from server.transport.decode import Caller
 from server.transport.errors import Refused
@@ -281,6 +283,42 @@ async def test_a_promise_is_a_hold_of_its_caller(tmp_path: Path):
         await wire.restart()
         assert (await refused(wire.routing.PromiseOrder(promise))).reason == "QUOTA_EXCEEDED"
     finally:
+        await wire.stop()
+
+
+@pytest.mark.parametrize("is_promise", [False, True])
+async def test_a_hold_whose_caller_has_gone_counts(
+    is_promise: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = tmp_path / "quotas.toml"
+    path.write_text("[default]\nopen_holds_max = 1\n")
+    wire = Wire(tmp_path / "data", quotas=path)
+    await wire.start()
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    submit = Gateway.submit
+
+    async def slow(self: Gateway, *given: Any, **how: Any) -> Any:
+        answer = await submit(self, *given, **how)
+        begun.set()
+        await go_on.wait()
+        return answer
+
+    try:
+        await routing_network.build(wire)
+        promise = routing_service_pb2.PromiseOrderRequest(order=routing_network.order(("mug", 1)))
+        hold = create(("mug", "newark", 1))
+        monkeypatch.setattr(Gateway, "submit", slow)
+        call = wire.routing.PromiseOrder(promise) if is_promise else None
+        call = call or wire.reservations.CreateReservation(hold)
+        await begun.wait()
+        call.cancel()
+        while wire.server.open_calls:  # noqa: ASYNC110 - until the server has heard of it
+            await asyncio.sleep(0)
+        go_on.set()
+        assert (await refused(wire.reservations.CreateReservation(hold))).reason == "QUOTA_EXCEEDED"
+        assert wire.state.meta["held_count"][0] == 1
+    finally:
+        go_on.set()
         await wire.stop()
 
 

@@ -41,7 +41,7 @@ from server.transport.decision_keeper import DecisionKeeper
 from server.transport.errors import Refusal
 from server.transport.express import Express
 from server.transport.express_plans import Hold, PlanWriter
-from server.transport.gathering import least
+from server.transport.gathering import longest
 from server.transport.ledger_view import LedgerView
 from server.transport.made_ids import made_id
 from server.transport.services.reservations import request_lines
@@ -178,13 +178,14 @@ class ExpressPromises:
         drafts = self._draft(planned, express.writer, columns)
         answer = await gateway.submit(
             columns.batch(),
-            remaining_s=least([one.ready.remaining_s for one in planned]),
+            remaining_s=longest([one.ready.remaining_s for one in planned]),
             priority=RESERVE,
         )
         keeper.removed(gone)
         rows = answer.rows.tolist()
         for draft in drafts:
             keeper.added(draft.name, draft.decision)
+        for draft in drafts:
             row = rows[draft.row]
             is_held = row[_ROW["code"]] == outcomes.OK
             answers[draft.planned.place] = (

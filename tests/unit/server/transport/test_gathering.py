@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from server.transport import gathering
-from server.transport.gathering import Gathered, Gathering, least
+from server.transport.gathering import Gathered, Gathering, longest
 
 FOR_EVER = 3_600.0
 """A wait that no test sees the end of, in seconds."""
@@ -125,10 +125,10 @@ async def test_when_serving_fails_each_call_hears_of_it():
 
 
 @pytest.mark.parametrize(
-    ("remaining_s", "first"),
-    [([3.0, 1.0], 1.0), ([3.0, None], None), ([None], None), ([0.0, 2.0], 0.0)],
+    ("remaining_s", "last"),
+    [([3.0, 1.0], 3.0), ([3.0, None], None), ([None], None), ([0.0, 2.0], 2.0)],
 )
-def test_the_first_of_some_callers_counts_unless_one_waits_for_ever(
-    remaining_s: list[float | None], first: float | None
+def test_the_most_patient_of_some_callers_counts(
+    remaining_s: list[float | None], last: float | None
 ):
-    assert least(remaining_s) == first
+    assert longest(remaining_s) == last

@@ -32,6 +32,8 @@ class Core:
 
     async def _request_registered_call(self, path: bytes) -> Any:
         assert path == METHOD.encode()
+        # What the core does when it is asked after its end is to crash.
+        assert self.running
         call = await self.calls.get()
         if isinstance(call, Exception):
             raise call
@@ -150,6 +152,22 @@ async def test_a_burst_is_taken_in_whole_and_then_the_hands_of_a_busy_loop_rest(
     await turns()
     assert len(core.beyond) == len(calls)
     await core.end()
+
+
+async def test_hands_that_rest_when_the_server_ends_ask_no_more(core: Core):
+    made = begun(core, 1_000, lambda: True)
+    calls = [asyncio.Event() for _ in range(ROOM)]
+    for call in calls:
+        core.calls.put_nowait(call)
+    await turns()
+    assert made.count == HAND_COUNT  # all of them rest
+    core.running = False
+    with structlog.testing.capture_logs() as logs:
+        for call in calls:
+            call.set()
+        await turns()
+    assert made.count == 0
+    assert not logs
 
 
 async def test_a_call_that_the_core_takes_back_costs_no_hand(core: Core):
