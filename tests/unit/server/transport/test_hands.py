@@ -12,7 +12,7 @@ import pytest
 import structlog
 
 from server.transport import hands
-from server.transport.hands import HANDS, ROOM, Hands
+from server.transport.hands import HANDS, REFILL_AT, ROOM, Hands
 
 METHOD = "/holdfast.v1.AvailabilityService/QueryAvailability"
 HAND_COUNT = HANDS[METHOD] - 1
@@ -110,7 +110,7 @@ async def test_who_is_being_refused_keeps_nobody_out(core: Core):
     await core.end()
 
 
-async def test_hands_of_a_busy_loop_rest_until_half_of_what_there_is_room_for_has_ended(core: Core):
+async def test_hands_of_a_busy_loop_rest_until_there_is_room_for_a_set(core: Core):
     busy = True
     begun(core, 1_000, lambda: busy)
     calls = [asyncio.Event() for _ in range(4 * HAND_COUNT)]
@@ -119,13 +119,13 @@ async def test_hands_of_a_busy_loop_rest_until_half_of_what_there_is_room_for_ha
     await turns()
     # When they began to ask the loop was busy already: so many asked.
     assert len(core.beyond) == ROOM
-    for call in calls[: ROOM // 2 - 1]:
+    for call in calls[: ROOM - REFILL_AT - 1]:
         call.set()
     await turns()
     assert len(core.beyond) == ROOM
-    calls[ROOM // 2].set()
+    calls[ROOM - REFILL_AT].set()
     await turns()
-    assert len(core.beyond) == ROOM + ROOM // 2
+    assert len(core.beyond) == 2 * ROOM - REFILL_AT
     # Once it is no longer busy, the first that ends brings all hands back.
     busy = False
     calls[ROOM].set()
