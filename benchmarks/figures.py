@@ -82,6 +82,12 @@ FIGURES = (
         "BulkCreateReservations of 1,024 three-line holds, journaled: holds a second",
         300_000,
     ),
+    Figure(
+        "bulk_holds_per_second_one_core",
+        "bulk",
+        "the same with the server kept on one core",
+        is_in_result=False,
+    ),
     Figure("load_rows_per_second", "load_rows", "holdfast load: stock rows a second", 200_000),
     Figure(
         "memory_total_gib",

@@ -46,7 +46,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, on_lost: Callable[[Connection], None]) -> None:
         self._on_lost = on_lost
-        self._rest = b""
+        self._reader = frames.Reader()
         self._streams: dict[int, _Stream] = {}
         self._waiting: deque[tuple[int, bytes, bytes, _Stream]] = deque()
         self._next = 1
@@ -171,23 +171,13 @@ class Connection(asyncio.Protocol):
             self._transport.write(data)
 
     def data_received(self, data: bytes) -> None:
-        if self._rest:
-            data = self._rest + data
-        at, size = 0, len(data)
-        while size - at >= frames.HEAD_BYTES:
-            high, low, kind, flags, number = frames.HEAD.unpack_from(data, at)
-            begin = at + frames.HEAD_BYTES
-            end = begin + (high << 8 | low)
-            if end > size:
-                break
-            at = end
+        for kind, flags, number, payload in self._reader.feed(data):
             if kind == frames.HEADERS or kind == frames.CONTINUATION:
-                self._on_headers(kind, flags, number, data[begin:end])
+                self._on_headers(kind, flags, number, payload)
             elif kind == frames.DATA:
-                self._on_data(flags, number, data[begin:end])
+                self._on_data(flags, number, payload)
             else:
-                self._on_control(kind, flags, number, data[begin:end])
-        self._rest = data[at:]
+                self._on_control(kind, flags, number, payload)
         if self._waiting:
             self._begin_waiting()
 

@@ -65,6 +65,16 @@ RawHandler = Callable[[bytes, Call], Awaitable[bytes]]
 Handler = Callable[[Q, Call], Awaitable[Message]]
 
 
+def with_messages(request: type[Q], handler: Handler[Q]) -> RawHandler:
+    """The handler of bytes that reads and writes them by protobuf."""
+
+    async def from_raw(raw: bytes, call: Call) -> bytes:
+        reply = await handler(read(request, raw), call)
+        return reply.SerializeToString(deterministic=True)
+
+    return from_raw
+
+
 def refusal_of(fault: BaseException) -> Refusal:
     """What a caller sees of an exception that left a handler."""
     if isinstance(fault, Refused):
@@ -104,11 +114,7 @@ class Methods:
     ) -> None:
         """A method with one request and one reply. `large`: its messages may pass 4 MiB."""
 
-        async def from_raw(raw: bytes, call: Call) -> bytes:
-            reply = await handler(read(request, raw), call)
-            return reply.SerializeToString(deterministic=True)
-
-        self.unary_raw(name, from_raw, large=large)
+        self.unary_raw(name, with_messages(request, handler), large=large)
 
     def unary_raw(self, name: str, handler: RawHandler, *, large: bool = False) -> None:
         """A method that reads and writes its bytes itself."""

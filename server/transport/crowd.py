@@ -15,7 +15,7 @@ _LEFT: Final = 0.95
 _TOGETHER: Final = 0.5
 _TOGETHER_MIN: Final = 8
 _TOGETHER_MAX: Final = 1024
-# Who has no more time than this goes alone: its deadline must not end others, nor theirs drop it.
+# Who has no more time than this goes alone: company would cost it what it has left.
 _HURRY_S: Final = 0.25
 
 

@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-_FIELD_1 = b"\x0a"
+from server.transport.wire_bytes import piece, tag
 
-
-def varint(value: int) -> bytes:
-    """A number as protobuf writes it. `value` is not negative."""
-    if value < 128:
-        return bytes((value,))
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+_FIELD_1 = tag(1)
 
 
 def read_varint(raw: bytes, at: int) -> tuple[int, int]:
@@ -33,7 +23,7 @@ def read_varint(raw: bytes, at: int) -> tuple[int, int]:
 
 def framed(message: bytes) -> bytes:
     """`message` as field 1."""
-    return _FIELD_1 + varint(len(message)) + message
+    return piece(_FIELD_1, message)
 
 
 def read_frame(raw: bytes, at: int) -> tuple[bytes, int] | None:

@@ -36,8 +36,9 @@ from server.metrics import Metrics
 from server.transport.calls import Call
 from server.transport.columns import request_key
 from server.transport.errors import PUSHBACK_KEY, STATUS_KEY, Refusal, Refused, refusal
-from server.transport.framing import read_varint, varint
+from server.transport.framing import read_varint
 from server.transport.ledger_view import LedgerView
+from server.transport.wire_bytes import varint
 
 REMEMBERED_MAX: Final = 131_072
 """Requests that were refused early and are remembered; the oldest one is forgotten first."""

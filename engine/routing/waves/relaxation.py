@@ -27,8 +27,6 @@ _WORK_S_PER_PIVOT = 4e-5
 class Relaxed:
     """A best solution."""
 
-    cost: float
-    """Minor units."""
     share: np.ndarray
     """(C,) of each column, 0 to 1."""
     due: np.ndarray
@@ -73,7 +71,6 @@ class Relaxation:
             due[resource] = max(0.0, -row.dual_value()) * FINENESS
         cut_due = np.array([max(0.0, -row.dual_value()) * FINENESS for row in self._of_cut])
         return Relaxed(
-            cost=self._objective.Value(),
             share=np.array([share.solution_value() for share in self._shares]),
             due=due,
             cut_due=cut_due,

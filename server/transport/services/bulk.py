@@ -29,10 +29,11 @@ from server.transport.columns import Columns
 from server.transport.decode import Decoded, decode
 from server.transport.encode import encode_results
 from server.transport.errors import TABLE, Refusal, Refused, reason_of
-from server.transport.framing import framed, read_frame, varint
+from server.transport.framing import framed, read_frame
 from server.transport.ledger_view import LedgerView
 from server.transport.malformed import read
 from server.transport.validation import Checker
+from server.transport.wire_bytes import varint
 
 _REVISION_TAG = b"\x10"
 _MOST = limits.requests_per_bulk_max

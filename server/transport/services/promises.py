@@ -37,7 +37,7 @@ from server.routing.decisions import Decision, Key
 from server.routing.limits import replans_max
 from server.routing.metrics import RoutingMetrics
 from server.transport import refusals, render, render_plans, shortages
-from server.transport.calls import Call, Methods
+from server.transport.calls import Call, Methods, with_messages
 from server.transport.codec import routing as codec
 from server.transport.codec.promises import Takes, create_of, reroute_of, takes_of
 from server.transport.columns import Columns, request_key
@@ -121,15 +121,8 @@ class PromiseService:
     def register(self, methods: Methods) -> None:
         """Offer them."""
         gathering = Gathering(self._promise_together, wait_s=_COMPANY_S)
-
-        async def promise(raw: bytes, call: Call) -> bytes:
-            reply = await gathering.served(raw, call)
-            if reply is not None:
-                return reply
-            answer = await self.promise(read(messages.PromiseOrderRequest, raw), call)
-            return answer.SerializeToString(deterministic=True)
-
-        methods.unary_raw("PromiseOrder", promise)
+        plain = with_messages(messages.PromiseOrderRequest, self.promise)
+        methods.unary_raw("PromiseOrder", gathering.handler(plain))
         methods.unary("ReplanOrder", messages.ReplanOrderRequest, self.replan)
 
     # --- The two methods ---------------------------------------------------------------------

@@ -24,13 +24,12 @@ from server.routing.orders import Held, Order
 from server.routing.planning import Planner, Solved
 from server.routing.prices.source import OpportunityPrices
 from server.transport import render_plans
-from server.transport.calls import Call, Methods
+from server.transport.calls import Call, Methods, with_messages
 from server.transport.codec import routing as codec
 from server.transport.express import Express
 from server.transport.gathering import Gathered, Gathering
 from server.transport.infeasible import no_plan, nothing_to_ship
 from server.transport.ledger_view import LedgerView
-from server.transport.malformed import read
 from server.transport.validation import Checker
 
 _log = get("routing")
@@ -60,15 +59,8 @@ class RoutingService:
     def register(self, methods: Methods) -> None:
         """Offer them."""
         gathering = Gathering(self._plan_together)
-
-        async def plan(raw: bytes, call: Call) -> bytes:
-            reply = await gathering.served(raw, call)
-            if reply is not None:
-                return reply
-            answer = await self.plan(read(messages.PlanFulfillmentRequest, raw), call)
-            return answer.SerializeToString(deterministic=True)
-
-        methods.unary_raw("PlanFulfillment", plan)
+        plain = with_messages(messages.PlanFulfillmentRequest, self.plan)
+        methods.unary_raw("PlanFulfillment", gathering.handler(plain))
 
     @property
     def items(self) -> Items:
