@@ -27,7 +27,7 @@ BENCHMARKS = {
     "hot_sku": 60.0,
     "verify": 90.0,
     "unary": 150.0,
-    "bulk": 90.0,
+    "bulk": 180.0,
     "load_rows": 90.0,
     "restart": 120.0,
     "takeover": 300.0,

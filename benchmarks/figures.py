@@ -88,6 +88,12 @@ FIGURES = (
         "the same with the server kept on one core",
         is_in_result=False,
     ),
+    Figure(
+        "bulk_holds_per_second_memory_not_claimed",
+        "bulk",
+        "the same without --claim-memory: each hold goes to memory that is new",
+        is_in_result=False,
+    ),
     Figure("load_rows_per_second", "load_rows", "holdfast load: stock rows a second", 200_000),
     Figure(
         "memory_total_gib",

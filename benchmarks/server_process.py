@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,15 +22,20 @@ from holdfast.demo.redis_server import free_port
 
 _START_S_MAX = 60.0
 _STOP_S_MAX = 20.0
+_CLAIM_S_MAX = 120.0
 
 
 class ServerProcess:
     """Starts with ``with``, or by `start`; ends, by its pid, with the block."""
 
-    def __init__(self, *, core: int | None, flags: tuple[str, ...] = ()) -> None:
-        """`core`: the one it is kept on; None: any. `flags` count from the next start on."""
+    def __init__(
+        self, *, core: int | None, flags: tuple[str, ...] = (), claims_memory: bool = False
+    ) -> None:
+        """`core`: the one it is kept on; None: any. `flags` count from the next start on.
+        `claims_memory`: it has the memory of its tables before a start is over."""
         self._core = core
         self.flags = flags
+        self._claims_memory = claims_memory
         self._process: subprocess.Popen[bytes] | None = None
         self._directory: Path | None = None
         self.target = ""
@@ -56,9 +62,11 @@ class ServerProcess:
         self.target = f"127.0.0.1:{free_port()}"
         command = [
             *(sys.executable, "-m", "benchmarks.serve"),
-            *("--listen", self.target, "--metrics-listen", "off", "--log-level", "warning"),
+            *("--listen", self.target, "--log-level", "warning"),
             *("--data", str(self._directory), *self.flags),
         ]
+        metrics = f"127.0.0.1:{free_port()}" if self._claims_memory else "off"
+        command += ["--metrics-listen", metrics, *(["--claim-memory"] * self._claims_memory)]
         started = time.perf_counter()
         # Where a core can be chosen, the child keeps the one it was started on.
         with _on_core(self._core):
@@ -67,7 +75,10 @@ class ServerProcess:
             while True:
                 with contextlib.suppress(Exception):
                     client.wait_until_serving(0.25, service=service)
-                    return time.perf_counter() - started
+                    serving_s = time.perf_counter() - started
+                    if self._claims_memory:
+                        _wait_for_memory(metrics)
+                    return serving_s
                 if self._process.poll() is not None:
                     raise RuntimeError(f"the server left with {self._process.returncode}")
                 if time.perf_counter() - started > _START_S_MAX:
@@ -122,6 +133,17 @@ class ServerProcess:
         finally:
             if self._directory is not None:
                 shutil.rmtree(self._directory, ignore_errors=True)
+
+
+def _wait_for_memory(metrics: str) -> None:
+    """Until the server at this address of its metrics has all it claims."""
+    began = time.perf_counter()
+    while time.perf_counter() - began < _CLAIM_S_MAX:
+        with urllib.request.urlopen(f"http://{metrics}/metrics", timeout=5) as reply:
+            if b"\nholdfast_memory_claim_left_bytes 0.0\n" in reply.read():
+                return
+        time.sleep(0.2)
+    raise RuntimeError(f"the server has not the memory it claims after {_CLAIM_S_MAX:.0f} s")
 
 
 @contextlib.contextmanager

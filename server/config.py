@@ -366,6 +366,9 @@ class Config:
         "between two verifications of all balances beside the traffic; 0: only when asked for",
     )
 
+    claim_memory: bool = _setting(
+        False, _SWITCH, "have the memory of all tables in the first seconds, not row by row"
+    )
     positions_max: int = _table("positions", "positions (a SKU at a node, a supply, a limit)")
     names_max: int = _table("names", "SKUs, nodes, owners with limits and other names")
     names_bytes_max: int = _table("name_bytes", "bytes of all names")

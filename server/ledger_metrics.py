@@ -17,6 +17,7 @@ from engine.positions import available
 from engine.state import State
 from server.application.flight import BatchReport
 from server.application.gateway import Gateway
+from server.application.memory_claim import MemoryClaim
 from server.application.piece_queue import CLASS_NAMES
 from server.application.watch import WatchHub
 from server.metrics import Metrics
@@ -51,8 +52,11 @@ def idempotency_window_ms(state: State) -> int:
 class LedgerMetrics:
     """What the ledger tells Prometheus."""
 
-    def __init__(self, gateway: Gateway, hub: WatchHub, metrics: Metrics) -> None:
+    def __init__(
+        self, gateway: Gateway, hub: WatchHub, metrics: Metrics, memory_claim: MemoryClaim
+    ) -> None:
         self._gateway = gateway
+        self._memory_claim = memory_claim
         self._hub = hub
         self._metrics = metrics
         self._checked_row = 0
@@ -109,6 +113,11 @@ class LedgerMetrics:
                 "Records of the journal that a standby had not applied when it last asked.",
                 float(standby.records_behind),
             )
+        yield GaugeMetricFamily(
+            "holdfast_memory_claim_left_bytes",
+            "Memory of the tables that claim_memory is still to ask the system for.",
+            float(self._memory_claim.left_bytes),
+        )
         yield GaugeMetricFamily(
             "holdfast_watches", "Streams of WatchAvailability.", float(len(self._hub))
         )

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 import grpc
 
 from engine.routing.prices.decide import Mode as PriceMode
+from engine.state import State
 from server import logs
 from server.admission.brownout import Brownout, Mode
 from server.admission.gradient_limit import GradientLimit, LimitSettings
@@ -42,6 +43,7 @@ from server.application.gateway import Gateway, Phase
 from server.application.hold_origins import HoldOrigins, Noting
 from server.application.launcher import Launcher
 from server.application.ledger import Ledger
+from server.application.memory_claim import MemoryClaim
 from server.application.piece_queue import QueueLimits
 from server.application.price_solves import PriceSolves
 from server.application.recovery import RecoveryReport, recover
@@ -129,7 +131,10 @@ class Server:
         self._gateway = Gateway(make_clock(0))
         self._hub = WatchHub(watches_max=config.watches_max)
         self._health = Health(self._gateway)
-        self._ledger_metrics = LedgerMetrics(self._gateway, self._hub, self.metrics)
+        self._memory_claim = MemoryClaim()
+        self._ledger_metrics = LedgerMetrics(
+            self._gateway, self._hub, self.metrics, self._memory_claim
+        )
         self._verifications = Verifications(
             self._gateway, self.metrics, interval_ms=config.verify_interval_ms
         )
@@ -410,7 +415,8 @@ class Server:
         standing_by = StandingBy(
             self.config, self._gateway, self._health, open_journal=self._open_journal
         )
-        await standing_by.begin()
+        state = await standing_by.begin()
+        self._claim_memory(state)
         self._before_serving()
         self._standing_by = standing_by
         self._waiting = asyncio.create_task(self._wait_for_our_turn(standing_by))
@@ -430,7 +436,7 @@ class Server:
     def _open(self, ledger: Ledger, report: RecoveryReport, began_s: float) -> None:
         """Serve a ledger whose journal is claimed and read to its end."""
         self._gateway.clock = self._make_clock(ledger.state.now_ms)
-        self._take_origins(ledger)
+        self._take(ledger)
         sequencer = Sequencer(
             ledger,
             self._gateway.clock,
@@ -471,13 +477,18 @@ class Server:
 
     async def _rebuild(self) -> Ledger:
         ledger, _ = await self._read_ledger()
-        self._take_origins(ledger)
+        self._take(ledger)
         return ledger
 
-    def _take_origins(self, ledger: Ledger) -> None:
-        """Go on from who made the open holds of a ledger that was just read."""
+    def _take(self, ledger: Ledger) -> None:
+        """Go on from a ledger that was just read, and from who made its open holds."""
+        self._claim_memory(ledger.state)
         self._noting.origins = ledger.origins
         self.admission.holds.recall(ledger.state, ledger.origins)
+
+    def _claim_memory(self, state: State) -> None:
+        if self.config.claim_memory:
+            self._memory_claim.begin(state.arrays)
 
     # --- What happens meanwhile --------------------------------------------------------------
 
@@ -563,6 +574,7 @@ class Server:
         if self.price_solves is not None:
             await self.price_solves.close()
         await self.solvers.close()  # no call is under way any more
+        await self._memory_claim.close()
         await self._close_ledger()
         await self._launcher.close()
         if self._metrics_server is not None:

@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from engine.state import State
 from server import logs
 from server.application.gateway import Gateway
 from server.application.ledger import Ledger
@@ -48,8 +49,8 @@ class StandingBy:
         self._standby: Standby | None = None
         self._turn_s = 0.0
 
-    async def begin(self) -> None:
-        """Read the journal to its end. Raises JournalError."""
+    async def begin(self) -> State:
+        """Read the journal to its end; the state that follows it. Raises JournalError."""
         began_s = asyncio.get_running_loop().time()
         standby = await Standby.open(
             self._open_journal, self._config.capacity, on_event=self._heard
@@ -64,6 +65,7 @@ class StandingBy:
             revision=standby.state.revision,
             seconds=round(asyncio.get_running_loop().time() - began_s, 3),
         )
+        return standby.state
 
     async def until_owner(
         self, holder: str, on_lost: Callable[[JournalError], None]

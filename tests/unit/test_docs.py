@@ -40,6 +40,7 @@ from server.admission.queues import Queue
 from server.admission.quotas import Quotas
 from server.admission.sale_stock import SaleStock
 from server.admission.waiting_line import LineSettings, WaitingLine
+from server.application.memory_claim import MemoryClaim
 from server.application.solver_pool import SolverPool
 from server.application.watch import WatchHub
 from server.config import Config, flag
@@ -146,7 +147,7 @@ def exported() -> Iterator[Any]:
         phase=SimpleNamespace(value="serving"),
         now_ms=lambda: 0,
     )
-    LedgerMetrics(gateway, WatchHub(watches_max=1), metrics)
+    LedgerMetrics(gateway, WatchHub(watches_max=1), metrics, MemoryClaim())
     Verifications(gateway, metrics, interval_ms=0)
     routing = RoutingMetrics()
     routing.conflict("CAPACITY_EXHAUSTED")

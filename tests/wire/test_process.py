@@ -40,6 +40,8 @@ class Process:
         self._flags = ["--data", str(data), "--listen", "127.0.0.1:0", "--log-format", "json"]
         self._flags += ["--metrics-listen", "off", *_SMALL, *flags]
         self.port = self.settle_port = 0
+        self.told: list[dict] = []
+        """All events of its log that were read."""
         self.other_lines: list[str] = []
         """Of what it wrote: those that are no event, such as a traceback of Python's own."""
 
@@ -62,7 +64,8 @@ class Process:
         assert self.process.stderr is not None
         async for line in self.process.stderr:
             if line.startswith(b"{"):
-                yield json.loads(line)
+                self.told.append(json.loads(line))
+                yield self.told[-1]
             else:
                 self.other_lines.append(line.decode())
 
@@ -272,5 +275,24 @@ async def test_a_drain_under_load_leaves_no_call_without_an_end(tmp_path: Path):
         if name in confirmed:
             assert found.reservation.state == types_pb2.Reservation.STATE_CONFIRMED
     await channel.close()
+    server.process.send_signal(signal.SIGTERM)
+    assert (await server.end())[0] == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux hands memory over ahead")
+async def test_a_server_that_claims_its_memory_serves_meanwhile_and_says_when_it_has_it(
+    tmp_path: Path,
+):
+    server = Process(tmp_path, "--claim-memory")
+    await server.start()
+    channel = server.channel()
+    await stocked(channel, 10)
+    stub = reservation_service_pb2_grpc.ReservationServiceStub(channel)
+    await stub.CreateReservation(create(("pear", "berlin", 1)))
+    await channel.close()
+    log = server.events()
+    while not (claimed := [event for event in server.told if event["event"] == "memory claimed"]):
+        await anext(log)
+    assert claimed[0]["size_bytes"] > 65_536 * 280
     server.process.send_signal(signal.SIGTERM)
     assert (await server.end())[0] == 0
