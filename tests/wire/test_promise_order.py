@@ -17,6 +17,7 @@ from holdfast.v1 import reservation_service_pb2 as reservations
 from holdfast.v1 import routing_service_pb2 as routing
 from holdfast.v1 import types_pb2
 from server.application.gateway import Gateway
+from server.routing.limits import replans_max
 from tests.wire import routing_network as small
 from tests.wire.conftest import Wire, refused
 
@@ -127,6 +128,34 @@ async def test_many_orders_for_the_last_units_leave_stock_consistent(empty: Wire
     await empty.verify()
 
 
+async def test_orders_that_meet_at_every_node_are_promised_all_there_is(empty: Wire):
+    """Twice as many nodes with one mug each as an order is planned anew at most."""
+    await small.build(empty)
+    for place in small.NODES:
+        await empty.stock("mug", place, 0)
+    for number in range(2 * replans_max):
+        twin = small.node("newark")
+        twin.node = f"newark-{number}"
+        await empty.network.UpsertNode(network.UpsertNodeRequest(node=twin))
+        await empty.stock("mug", twin.node, 1)
+    pickups = [
+        network.Pickup(node=f"newark-{number}", minute=17 * 60) for number in range(2 * replans_max)
+    ]
+    for name in small.RATES:
+        await small.upsert(empty, small.service(name, pickups=pickups))
+    calls = [promise(empty, ("mug", 1)) for _ in range(3 * replans_max)]
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    held = [one for one in answers if isinstance(one, routing.PromiseOrderResponse)]
+    assert len(held) == 2 * replans_max
+    lost = [await refused(_raised(one)) for one in answers if isinstance(one, Exception)]
+    assert {one.reason for one in lost} == {"NO_FEASIBLE_PLAN"}
+    await empty.verify()
+
+
+async def _raised(fault: Exception) -> None:
+    raise fault
+
+
 async def test_promises_that_come_together_share_a_piece_and_nothing_else(
     empty: Wire, monkeypatch: pytest.MonkeyPatch
 ):
@@ -160,6 +189,21 @@ async def test_equal_requests_at_once_have_one_hold(empty: Wire):
     assert len({one.reservation.reservation_id for one in rest[11:]}) == 3
     assert sum([await available(empty, "mug", node) for node in small.NODES]) == 11
     await empty.verify()
+
+
+async def test_another_order_under_the_same_request_id_at_once_spoils_neither(empty: Wire):
+    await small.build(empty)
+    answers = await asyncio.gather(
+        *(promise(empty, ("mug", 1), request_id="same", reservation_id=own) for own in "abcd"),
+        return_exceptions=True,
+    )
+    held = [one for one in answers if isinstance(one, routing.PromiseOrderResponse)]
+    assert len(held) == 1
+    others = [await refused(_raised(one)) for one in answers if isinstance(one, Exception)]
+    assert {one.reason for one in others} == {"REQUEST_ID_REUSED"}
+    own = held[0].reservation.reservation_id
+    assert await promise(empty, ("mug", 1), request_id="same", reservation_id=own) == held[0]
+    assert sum([await available(empty, "mug", node) for node in small.NODES]) == 14
 
 
 async def test_a_promise_whose_caller_has_gone_is_known_to_its_retry(

@@ -9,7 +9,7 @@ on there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NamedTuple, TypeAlias
@@ -64,13 +64,23 @@ _HELD: Final = number(_N2, 1)
 _ROW: Final = {name: place for place, name in enumerate(outcomes.OUTCOME.names or ())}
 
 
+Turns: TypeAlias = tuple[Hashable, ...]
+"""Of one request: those that have one in common wait for each other."""
+
+
+def turns_of(reservation_id: str, key: Key, *, is_repeatable: bool) -> Turns:
+    """`is_repeatable`: the request has an id of its own."""
+    named: Turns = (reservation_id,) if reservation_id else ()
+    return (*named, key.request) if is_repeatable else named
+
+
 class Ready(NamedTuple):
     """A request that was read."""
 
     express: Express
     order: UsualOrder
     key: Key
-    turn: object
+    turns: Turns
     ttl_ms: int
     caller: bytes
     remaining_s: float | None
@@ -155,13 +165,13 @@ class ExpressPromises:
         if ttl_ms is None:
             return None
         caller = call.caller.text
-        request = request_key(caller, order.request_id)
-        turn: object = order.reservation_id.decode() or (request if order.request_id else object())
-        key = Key(request, wide_key_of(raw))
-        return Ready(express, order, key, turn, ttl_ms, caller, call.remaining_s())
+        key = Key(request_key(caller, order.request_id), wide_key_of(raw))
+        named = order.reservation_id.decode()
+        turns = turns_of(named, key, is_repeatable=bool(order.request_id))
+        return Ready(express, order, key, turns, ttl_ms, caller, call.remaining_s())
 
     async def promise(self, wishes: Sequence[Ready]) -> list[Answer]:
-        """What became of each. All were read in one go; no two of them have the same turn, and
+        """What became of each. All were read in one go; no two of them have a turn in common, and
         the caller sees to it that later ones of their turns wait. Raises NotDone.
         """
         gateway, keeper = self._view.gateway, self._keeper

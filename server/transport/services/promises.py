@@ -9,6 +9,7 @@ crash goes on where the first call stopped and never holds twice (docs/decisions
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -54,6 +55,8 @@ from server.transport.services.express_promises import (
     ExpressPromises,
     Ready,
     Tried,
+    Turns,
+    turns_of,
 )
 from server.transport.services.reservations import request_lines
 from server.transport.services.routing import RoutingService
@@ -68,8 +71,7 @@ class _Wish:
     """What one call asks for, the same for promises and replans."""
 
     key: Key
-    turn: object
-    """Wishes of the same turn wait for each other."""
+    turns: Turns
     request_id: bytes
     caller: bytes
     order: messages.RoutingOrder
@@ -117,6 +119,7 @@ class PromiseService:
         self._keeper = DecisionKeeper(view, metrics, log)
         self._express = ExpressPromises(view, routing, metrics, self._keeper)
         self._locks: WeakValueDictionary[object, asyncio.Lock] = WeakValueDictionary()
+        self._anew = asyncio.Lock()
 
     def register(self, methods: Methods) -> None:
         """Offer them."""
@@ -135,10 +138,10 @@ class PromiseService:
         async with lock:
             for one in calls:
                 ready = self._express.read(one.raw, one.call)
-                if ready is None or ready.turn in self._locks:
+                if ready is None or any(turn in self._locks for turn in ready.turns):
                     one.tell(None)
                 else:
-                    self._locks[ready.turn] = lock
+                    self._locks.update(dict.fromkeys(ready.turns, lock))
                     usual.append((one, ready))
             answers = await self._express.promise([ready for _, ready in usual])
             conflicts = []
@@ -164,7 +167,7 @@ class PromiseService:
     async def promise(self, request: messages.PromiseOrderRequest, call: Call) -> Message:
         """PromiseOrder of any order."""
         wish = self._wish(request, call)
-        return await self._in_turn(wish.turn, lambda: wish, call)
+        return await self._in_turn(wish.turns, lambda: wish, call)
 
     def _wish(
         self, request: messages.PromiseOrderRequest, call: Call, key: Key | None = None
@@ -190,7 +193,7 @@ class PromiseService:
         self, order: messages.RoutingOrder, key: Key, request_id: bytes, ttl_ms: int, call: Call
     ) -> _Wish:
         caller = call.caller.text
-        turn: object = order.reservation_id or (key.request if request_id else object())
+        turns = turns_of(order.reservation_id, key, is_repeatable=bool(request_id))
         if not order.reservation_id:
             order.reservation_id = made_id(self._view.gateway.now_ms())
 
@@ -207,7 +210,7 @@ class PromiseService:
 
         return _Wish(
             key=key,
-            turn=turn,
+            turns=turns,
             request_id=request_id,
             caller=caller,
             order=order,
@@ -238,7 +241,8 @@ class PromiseService:
             found = self._move_wish(order, key, request_id, call)
             return replace(found, strategy=strategy, budget=budget)
 
-        return await self._in_turn(request.reservation_id, wish, call)
+        turns = turns_of(request.reservation_id, key, is_repeatable=bool(request_id))
+        return await self._in_turn(turns, wish, call)
 
     def _move_wish(
         self, order: messages.RoutingOrder, key: Key, request_id: bytes, call: Call
@@ -261,7 +265,7 @@ class PromiseService:
 
         return _Wish(
             key=key,
-            turn=order.reservation_id,
+            turns=turns_of(order.reservation_id, key, is_repeatable=bool(request_id)),
             request_id=request_id,
             caller=caller,
             order=order,
@@ -286,7 +290,7 @@ class PromiseService:
         """PromiseOrder of what a wave has planned; None: of what was decided before. Its reply."""
         key = _key(call.caller.text, request_id, order)
         wish = self._promise_wish(order, key, request_id, ttl_ms, call)
-        return await self._in_turn(wish.turn, lambda: replace(wish, planned=planned), call)
+        return await self._in_turn(wish.turns, lambda: replace(wish, planned=planned), call)
 
     async def move_planned(
         self,
@@ -301,7 +305,7 @@ class PromiseService:
         were faster. Its reply."""
         wish = self._move_wish(order, _key(call.caller.text, request_id, order), request_id, call)
         wish = replace(wish, planned=planned, replans_max=replans_max if must else 0)
-        return await self._in_turn(wish.turn, lambda: wish, call)
+        return await self._in_turn(wish.turns, lambda: wish, call)
 
     def is_decided(self, call: Call, request_id: bytes) -> bool:
         """Whether this request has its answer already."""
@@ -335,12 +339,13 @@ class PromiseService:
         self._keeper.refresh()
         return self._log.by_request(state, request_key(call.caller.text, request_id)) is not None
 
-    async def _in_turn(self, turn: object, wish: Callable[[], _Wish], call: Call) -> Message:
+    async def _in_turn(self, turns: Turns, wish: Callable[[], _Wish], call: Call) -> Message:
         """Equal requests take turns, so that the second one finds what the first decided."""
-        lock = self._locks.get(turn)
-        if lock is None:
-            lock = self._locks[turn] = asyncio.Lock()
-        async with lock:
+        locks = {self._locks.setdefault(turn, asyncio.Lock()) for turn in turns}
+        async with contextlib.AsyncExitStack() as held:
+            # In the same order everywhere: a set's lock may be that of both.
+            for lock in sorted(locks, key=id):
+                await held.enter_async_context(lock)
             return await self._fulfil(wish(), call)
 
     async def _fulfil(self, wish: _Wish, call: Call, tried: Tried | None = None) -> Message:
@@ -370,7 +375,10 @@ class PromiseService:
         for number in range(attempt, beyond):
             self._keeper.refresh()
             name = name or self._log.next_name(wish.order.reservation_id)
-            reply, refused = await self._attempt(wish, name, number, call, planned)
+            # Anew one after another: planned at the same time they would meet again, at the next
+            # node with too little for all of them, and some give up while there is stock elsewhere.
+            async with self._anew if number else contextlib.nullcontext():
+                reply, refused = await self._attempt(wish, name, number, call, planned)
             planned = None  # it has met its conflict: from here on the order is planned alone
             if reply is not None:
                 return reply
