@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
@@ -206,10 +207,41 @@ async def test_another_order_under_the_same_request_id_at_once_spoils_neither(em
     assert sum([await available(empty, "mug", node) for node in small.NODES]) == 14
 
 
+@pytest.mark.parametrize("strategy", ["ROUTING_STRATEGY_UNSPECIFIED", "ROUTING_STRATEGY_NEAREST"])
 async def test_a_promise_whose_caller_has_gone_is_known_to_its_retry(
+    empty: Wire, monkeypatch: pytest.MonkeyPatch, strategy: str
+):
+    """The usual one is promised in a set, the other by itself."""
+    await small.build(empty)
+    wish = routing.PromiseOrderRequest(
+        request_id="r1", order=small.order(("mug", 2)), strategy=strategy
+    )
+    await _hang_up(empty, monkeypatch, lambda: empty.routing.PromiseOrder(wish))
+    made = await empty.routing.PromiseOrder(wish)
+    assert made.replans == 0
+    assert sum([await available(empty, "mug", node) for node in small.NODES]) == 13
+    await empty.verify()
+
+
+async def test_a_replan_whose_caller_has_gone_is_known_to_its_retry(
     empty: Wire, monkeypatch: pytest.MonkeyPatch
 ):
     await small.build(empty)
+    await promise(empty, ("mug", 2), reservation_id="a")
+    wish = routing.ReplanOrderRequest(
+        request_id="m1", reservation_id="a", excluded_nodes=["newark"]
+    )
+    await _hang_up(empty, monkeypatch, lambda: empty.routing.ReplanOrder(wish))
+    moved = await empty.routing.ReplanOrder(wish)
+    assert ([one.node for one in moved.plan.shipments], moved.replans) == (["manhattan"], 0)
+    assert await available(empty, "mug", "manhattan") == 3
+    await empty.verify()
+
+
+async def _hang_up(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch, call: Callable[[], Awaitable[Any]]
+) -> None:
+    """Call, and hang up when the ledger has it and the handler has not heard yet."""
     begun, go_on = asyncio.Event(), asyncio.Event()
     submit = Gateway.submit
 
@@ -219,17 +251,14 @@ async def test_a_promise_whose_caller_has_gone_is_known_to_its_retry(
         await go_on.wait()
         return answer
 
-    monkeypatch.setattr(Gateway, "submit", slow)
-    gone = asyncio.ensure_future(promise(empty, ("mug", 2), request_id="r1"))
-    await begun.wait()
-    gone.cancel()
-    while empty.server.open_calls:  # noqa: ASYNC110 - until the server has heard of it
-        await asyncio.sleep(0)
-    go_on.set()
-    made = await promise(empty, ("mug", 2), request_id="r1")
-    assert made.replans == 0
-    assert sum([await available(empty, "mug", node) for node in small.NODES]) == 13
-    await empty.verify()
+    with monkeypatch.context() as patched:
+        patched.setattr(Gateway, "submit", slow)
+        gone = asyncio.ensure_future(call())
+        await begun.wait()
+        gone.cancel()
+        while wire.server.open_calls:  # noqa: ASYNC110 - until the server has heard of it
+            await asyncio.sleep(0)
+        go_on.set()
 
 
 async def test_a_rejected_order_moves_and_keeps_its_hold_until_then(empty: Wire):

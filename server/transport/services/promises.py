@@ -120,6 +120,7 @@ class PromiseService:
         self._express = ExpressPromises(view, routing, metrics, self._keeper)
         self._locks: WeakValueDictionary[object, asyncio.Lock] = WeakValueDictionary()
         self._anew = asyncio.Lock()
+        self._going: set[asyncio.Task[Message]] = set()
 
     def register(self, methods: Methods) -> None:
         """Offer them."""
@@ -340,6 +341,19 @@ class PromiseService:
         return self._log.by_request(state, request_key(call.caller.text, request_id)) is not None
 
     async def _in_turn(self, turns: Turns, wish: Callable[[], _Wish], call: Call) -> Message:
+        """What became of a wish. It goes on when its caller hangs up: what the ledger has, the log
+        of decisions has to have as well, for a retry to find it."""
+        going = asyncio.ensure_future(self._take_turn(turns, wish, call))
+        self._going.add(going)
+        going.add_done_callback(self._gone)
+        return await asyncio.shield(going)
+
+    def _gone(self, going: asyncio.Task[Message]) -> None:
+        self._going.discard(going)
+        if not going.cancelled():
+            going.exception()  # nobody may be left to hear of it
+
+    async def _take_turn(self, turns: Turns, wish: Callable[[], _Wish], call: Call) -> Message:
         """Equal requests take turns, so that the second one finds what the first decided."""
         locks = {self._locks.setdefault(turn, asyncio.Lock()) for turn in turns}
         async with contextlib.AsyncExitStack() as held:
