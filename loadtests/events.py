@@ -193,4 +193,5 @@ def _attack_of(event: Event, target: str) -> list[str]:
     return [
         *("loadtests.hostile", event.attack, "--target", target.split(",")[0], "--wait"),
         *("--seconds", str(event.for_s), "--connections", str(event.connections)),
+        *("--per-second", str(event.per_second)),
     ]

@@ -1,10 +1,13 @@
 """Callers who mean harm, by hand-made HTTP/2: ``python -m loadtests.hostile ATTACK --target ...``.
 
-* ``rapid_reset``: streams opened and reset at once, as fast as they go (CVE-2023-44487).
+* ``rapid_reset``: streams opened and reset at once (CVE-2023-44487).
 * ``idle_connections``: connections by the thousand that say hello and nothing more.
-* ``ping_flood``: PINGs, as fast as they can be written.
+* ``ping_flood``: PINGs without end.
 * ``slow_reader``: calls with long answers on connections whose window never opens.
 * ``large_messages``: requests that say they have 100 MB, and begin to send them.
+
+``--per-second`` says how many streams or pings each connection sends, or how many idle connections
+are opened; without it as many as one core can make.
 
 For loopback only: it refuses any other target. The last line of output is JSON: what it did, and
 how often the server hung up on it.
@@ -39,9 +42,11 @@ _PAGE_ROWS = 1_000
 class Attacker:
     """Opens connections and counts."""
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, *, per_second: float = 0.0) -> None:
+        """`per_second`: of each connection, and of connections; 0: as fast as it goes."""
         self.host, _, port = target.rpartition(":")
         self.port = int(port)
+        self.per_second = per_second
         self.counts: Counter[str] = Counter()
 
     async def connect(
@@ -86,6 +91,7 @@ class Attacker:
         body = struct.pack(">BI", 0, len(message)) + message
         block = self.headers(_CREATE)
         stream = 1
+        pace = _Pace(self.per_second)
         try:
             while not hearing.done():
                 pieces = []
@@ -99,7 +105,7 @@ class Attacker:
                 writer.write(b"".join(pieces))
                 await writer.drain()
                 self.counts["streams_reset"] += _STREAMS_PER_WRITE
-                await asyncio.sleep(0)
+                await pace.after(_STREAMS_PER_WRITE)
         finally:
             hearing.cancel()
             writer.close()
@@ -115,12 +121,13 @@ class Attacker:
         reader, writer = await self.connect()
         hearing = asyncio.ensure_future(_hear(reader))
         pings = frames.frame(frames.PING, 0, 0, bytes(8)) * _PINGS_PER_WRITE
+        pace = _Pace(self.per_second)
         try:
             while not hearing.done():
                 writer.write(pings)
                 await writer.drain()
                 self.counts["pings"] += _PINGS_PER_WRITE
-                await asyncio.sleep(0)
+                await pace.after(_PINGS_PER_WRITE)
         finally:
             hearing.cancel()
             writer.close()
@@ -168,6 +175,20 @@ class Attacker:
             writer.close()
 
 
+class _Pace:
+    """So many a second, from its first moment on: what was late is made up for."""
+
+    def __init__(self, per_second: float) -> None:
+        self._per_second = per_second
+        self._due_s = asyncio.get_running_loop().time()
+
+    async def after(self, count: int) -> None:
+        """Wait until `count` more are due."""
+        if self._per_second:
+            self._due_s += count / self._per_second
+        await asyncio.sleep(max(0.0, self._due_s - asyncio.get_running_loop().time()))
+
+
 async def _hear(reader: asyncio.StreamReader) -> None:
     """Read until the server hangs up, or says that it will."""
     cutter = frames.Reader()
@@ -177,9 +198,11 @@ async def _hear(reader: asyncio.StreamReader) -> None:
                 return
 
 
-async def attack(kind: str, target: str, *, seconds: float, connections: int) -> dict[str, Any]:
+async def attack(
+    kind: str, target: str, *, seconds: float, connections: int, per_second: float = 0.0
+) -> dict[str, Any]:
     """Attack for some seconds; what was done, and `hung_up_on`: how often the server ended it."""
-    attacker = Attacker(target)
+    attacker = Attacker(target, per_second=per_second)
     one = {
         "rapid_reset": attacker.rapid_reset,
         "idle_connections": attacker.idle_connection,
@@ -187,8 +210,13 @@ async def attack(kind: str, target: str, *, seconds: float, connections: int) ->
         "slow_reader": attacker.slow_reader,
         "large_messages": attacker.large_message,
     }[kind]
-    tasks = [asyncio.ensure_future(attacker.again_and_again(one)) for _ in range(connections)]
-    await asyncio.sleep(seconds)
+    until_s = asyncio.get_running_loop().time() + seconds
+    pace = _Pace(per_second if kind == "idle_connections" else 0.0)
+    tasks = []
+    for _ in range(connections):
+        tasks.append(asyncio.ensure_future(attacker.again_and_again(one)))
+        await pace.after(1)
+    await asyncio.sleep(max(0.0, until_s - asyncio.get_running_loop().time()))
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -216,6 +244,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--target", required=True, help="HOST:PORT on loopback")
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--connections", type=int, default=10)
+    parser.add_argument("--per-second", type=float, default=0.0, help="default: as fast as it goes")
     parser.add_argument("--wait", action="store_true", help="for a line of standard input first")
     options = parser.parse_args(arguments)
     if not _is_loopback(options.target.rpartition(":")[0]):
@@ -228,6 +257,7 @@ def main(arguments: list[str]) -> int:
             options.target,
             seconds=options.seconds,
             connections=options.connections,
+            per_second=options.per_second,
         )
     )
     print(json.dumps(told), flush=True)

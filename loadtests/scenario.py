@@ -131,6 +131,8 @@ class Event:
     """That expire."""
     attack: str = choice("", ("", *HOSTILE))
     connections: int = number(10, 1, 20_000)
+    per_second: float = number(0.0, 0, 1_000_000)
+    """Streams or pings of each connection, or connections opened; 0: as many as a core makes."""
 
 
 @dataclass(frozen=True, slots=True)

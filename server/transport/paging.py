@@ -18,6 +18,9 @@ from engine import limits
 from server.transport.validation import Checker
 
 _TOKEN = struct.Struct(">8sq")
+# Rows of one page, however many are asked for: nothing else is done while a page is written, and a
+# row takes some 10 us. With a thousand every hold beside a list waited 15 ms for it.
+_ROWS_AT_ONCE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ def page_of(check: Checker, request: Any) -> Page:
     size = request.page_size
     if size < 0:
         check.invalid("page_size", size, "is negative")
-    size = min(size, limits.page_size_max) if size > 0 else limits.page_size_default
+    size = min(size, _ROWS_AT_ONCE) if size > 0 else limits.page_size_default
     query = type(request)()
     query.CopyFrom(request)
     query.ClearField("page_size")

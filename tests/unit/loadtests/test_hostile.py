@@ -10,7 +10,7 @@ import grpc
 import pytest
 from grpc import aio
 
-from loadtests.hostile import Attacker, main
+from loadtests.hostile import Attacker, _Pace, main
 
 
 @pytest.fixture
@@ -59,6 +59,28 @@ async def test_an_attack_does_what_it_says(attacker: Attacker, attack: str, done
 async def test_a_ping_flood_goes_on_until_the_server_hangs_up(attacker: Attacker) -> None:
     await until(attacker, "hung_up_on", attacker.ping_flood)
     assert attacker.counts["pings"] > 0
+
+
+async def test_a_pace_lets_no_more_go_than_are_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+    now_s = 100.0
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now_s)
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now_s
+        waited.append(round(seconds, 6))
+        now_s += seconds
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    pace = _Pace(8_000)
+    await pace.after(64)
+    now_s += 0.010  # late: the next ones are made up for
+    await pace.after(64)
+    await pace.after(64)
+    assert waited == [0.008, 0.0, 0.006]
+    unbounded = _Pace(0)
+    await unbounded.after(10**9)
+    assert waited[-1] == 0.0
 
 
 @pytest.mark.parametrize("target", ["10.0.0.7:7420", "example.com:443", "0.0.0.0:1"])

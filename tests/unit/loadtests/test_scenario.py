@@ -50,7 +50,7 @@ def test_the_issues_scenarios_are_there() -> None:
     assert set(scenario.names()) >= {
         *("steady", "flash_sale", "hot_sku_sellout", "thundering_reconnect", "cart_abandon_wave"),
         *("expiry_storm", "feed_during_peak", "slow_redis", "rolling_restart"),
-        "hostile_transport",
+        *("hostile_transport", "hostile_flood"),
     }
 
 
