@@ -44,7 +44,8 @@ def run(say: Say) -> dict[str, float]:
     server_core, caller_core = two_cores()
     shop = catalogue(POSITIONS)
     # When the machine stalls for a moment, what piles up is measured, not shed.
-    with ServerProcess(core=server_core, flags=("--pending-calls-max", "0")) as server:
+    flags = ("--pending-calls-max", "0")
+    with ServerProcess(core=server_core, flags=flags, claims_memory=True) as server:
         pin(caller_core)
         with Client(server.target) as client:
             define(client, shop)

@@ -23,7 +23,7 @@ from server.metrics import MethodStats, Metrics
 from server.transport.admission import Admission
 from server.transport.decode import Caller
 from server.transport.errors import Case, Fault, Refusal, Refused, refusal
-from server.transport.identity import caller_of
+from server.transport.identity import caller_of, nobody
 from server.transport.malformed import read
 from server.transport.validation import Checker
 
@@ -95,8 +95,11 @@ class Methods:
         metrics: Metrics,
         admission: Admission,
         *,
+        names_callers: bool,
         log_requests: bool,
     ) -> None:
+        """`names_callers`: whether they may come with certificates."""
+        self._caller_of = caller_of if names_callers else nobody
         self._service = service
         self._gateway = gateway
         self._admission = admission
@@ -121,6 +124,7 @@ class Methods:
         stats = self._metrics.method(f"{self._service}/{name}")
         door = self._admission.door(self._service, name)
         scope = self._scope_of(name)
+        caller_of = self._caller_of
 
         async def serve(raw: bytes, context: Context) -> bytes:
             started = time.perf_counter()
@@ -192,7 +196,7 @@ class Methods:
         code = _CANCELLED
         refused: Refusal | None = None
         try:
-            call = Call(context, caller_of(context))
+            call = Call(context, self._caller_of(context))
             if (scope := self._scope_of(name)) is not None:
                 self._check_scope(scope, name, call.caller)
             self._admission.check_rate(call.caller, lambda: 1)

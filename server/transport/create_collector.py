@@ -5,9 +5,9 @@ touching the decoder, the queue, the journal and the encoder, whatever the numbe
 requests that come at the same time go through these together, as a bulk message would, and each
 call gets the answer it would have got alone.
 
-Under load (`crowd`) a request waits for company, at least 4 ms and longer the more creates are
-under way, for then all of them wait for the processor anyway; no longer than until half of those
-under way are together. Where a few callers come one after another nothing waits.
+Under load (`crowd`) a request waits for company, the longer the busier the event loop is, for then
+all of them wait for the processor anyway; no longer than until most of those under way are
+together. Where a few callers come one after another nothing waits.
 Measured on one core with 64 callers (`python -m benchmarks unary`): 1,057 us a create where most
 went alone, 527 since. A set costs some 900 us beside what each of its requests does.
 """
@@ -15,7 +15,9 @@ went alone, 527 since. A set costs some 900 us beside what each of its requests 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,15 +32,11 @@ from server.transport.framing import framed
 from server.transport.gathering import longest
 from server.transport.ledger_view import LedgerView
 
-# Under load a request waits for company this long, times the crowd over `_CROWD_EASY`, within
-# these bounds, or until enough of the crowd is together.
-_GATHER_S_MIN = 0.004
-_GATHER_S_MAX = 0.012
-_CROWD_EASY = 16
+# How long a request waits for company under load, where the event loop has no time left.
+_GATHER_S = 0.012
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What became of one create: its reply's bytes, or its outcome where they are for `render`."""
 
     reply: bytes
@@ -55,13 +53,17 @@ class _Waiting:
 class CreateCollector:
     """Gathers the creates of this process."""
 
-    def __init__(self, view: LedgerView, channels: ChannelNodes) -> None:
+    def __init__(
+        self, view: LedgerView, channels: ChannelNodes, busy_share: Callable[[], float]
+    ) -> None:
         self._view = view
         self._channels = channels
         self._waiting: dict[Caller, list[_Waiting]] = {}
         self._count = 0
-        self._crowd = Crowd()
+        self._crowd = Crowd(busy_share)
         self._flush: asyncio.Handle | None = None
+        # Asking for it is a call of the system in Python 3.11.
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def create(self, raw: bytes, call: Call) -> Answer | None:
@@ -69,17 +71,14 @@ class CreateCollector:
 
         Raises NotDone.
         """
-        loop = asyncio.get_running_loop()
+        loop = self._loop = self._loop or asyncio.get_running_loop()
         waiting = _Waiting(raw, call.remaining_s(), loop.create_future())
         self._waiting.setdefault(call.caller, []).append(waiting)
         self._count += 1
         self._crowd.enter()
-        crowd = self._crowd.of_late
         if self._flush is None:
             if self._crowd.is_load:
-                gather_s = _GATHER_S_MIN * crowd / _CROWD_EASY
-                gather_s = min(max(gather_s, _GATHER_S_MIN), _GATHER_S_MAX)
-                self._flush = loop.call_later(gather_s, self._send)
+                self._flush = loop.call_later(_GATHER_S * self._crowd.patience, self._send)
             else:
                 self._flush = loop.call_soon(self._send)
         elif self._crowd.is_together(self._count):

@@ -5,7 +5,7 @@ one, with its code in the processor's caches; their replies leave in one go; and
 the writer and the journal's thread is nearly the same whatever is in it. Those that come within
 one turn of the event loop are together anyway. Where a batch of the journal is to be saved they
 wait for company under load, as creates do (`create_collector`): no longer than they are told to,
-nor than until half of those under way are together. Whether there is load is told by how many were
+nor than until most of those under way are together. Whether there is load is told by how many were
 under way together of late (`crowd`).
 
 Invariants
@@ -49,14 +49,19 @@ class Gathering:
     """Those who wait for company."""
 
     def __init__(
-        self, serve: Callable[[Sequence[Gathered]], Awaitable[None]], *, wait_s: float = 0.0
+        self,
+        serve: Callable[[Sequence[Gathered]], Awaitable[None]],
+        *,
+        wait_s: float = 0.0,
+        busy_share: Callable[[], float] = lambda: 1.0,
     ) -> None:
         """`serve` tells each call of a set; those it has not told hear what it raised. `wait_s`:
-        how long a call may wait for others under load."""
+        how long a call may wait for others under load, where the event loop is busy all the time;
+        `busy_share`: how much of it it is."""
         self._serve = serve
         self._wait_s = wait_s
         self._waiting: list[Gathered] = []
-        self._crowd = Crowd()
+        self._crowd = Crowd(busy_share)
         self._flush: asyncio.Handle | None = None
         self._sets: set[asyncio.Task[None]] = set()
 
@@ -89,7 +94,9 @@ class Gathering:
         if self._flush is None:
             is_worth_it = self._wait_s and self._crowd.is_load
             self._flush = (
-                loop.call_later(self._wait_s, self._go) if is_worth_it else loop.call_soon(self._go)
+                loop.call_later(self._wait_s * self._crowd.patience, self._go)
+                if is_worth_it
+                else loop.call_soon(self._go)
             )
         elif count >= _TOGETHER_MAX or self._crowd.is_together(count):
             self._flush.cancel()

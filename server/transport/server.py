@@ -122,7 +122,7 @@ def build(
 ) -> Built:
     """The server of every service. Raises CannotListen."""
     services = _services(listener, gateway, hub, metrics, admission, operator, solvers)
-    checks = Methods(SERVICE, gateway, metrics, admission, log_requests=False)
+    checks = Methods(SERVICE, gateway, metrics, admission, names_callers=False, log_requests=False)
     health.register(checks)
     handlers = {path: each for one in (*services, checks) for path, each in one.handlers.items()}
     server, hands = _server(listener, handlers, admission)
@@ -195,14 +195,22 @@ def _services(
     channels = ChannelNodes(view)
     nodes = NodeRows(view)
 
+    def busy_share() -> float:
+        return admission.limiter.busy_share
+
     def methods(name: str) -> Methods:
         return Methods(
-            f"holdfast.v1.{name}", gateway, metrics, admission, log_requests=listener.log_requests
+            f"holdfast.v1.{name}",
+            gateway,
+            metrics,
+            admission,
+            names_callers=listener.credentials is not None,
+            log_requests=listener.log_requests,
         )
 
     reservations = methods("ReservationService")
     sold_out = SoldOut(view, metrics, admission.sold_out_early)
-    service = ReservationService(view, channels, metrics, sold_out)
+    service = ReservationService(view, channels, metrics, sold_out, busy_share)
     service.register(reservations)
     BulkCreate(view, channels, metrics).register(reservations)
     ExchangeReservations(view, service, admission).register(reservations)
@@ -231,7 +239,7 @@ def _services(
     )
     routing_service.register(routing)
     log = DecisionLog(listener.routing_decisions_max)
-    promises = PromiseService(view, routing_service, routing_metrics, log)
+    promises = PromiseService(view, routing_service, routing_metrics, log, busy_share)
     promises.register(routing)
     wave_metrics = WaveMetrics(solvers)
     metrics.add_gauges(wave_metrics.collect)

@@ -7,6 +7,7 @@ the speed under load: look for what has become of them in ``_cython/_cygrpc/aio/
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +20,7 @@ from grpc._cython import cygrpc
 
 from server.transport import hands, server
 from server.transport.hands import HANDS, Hands
+from server.transport.poller import pollers
 from tests.wire.conftest import Wire, create
 
 pytestmark = pytest.mark.wire
@@ -62,6 +64,14 @@ async def at_once(wire: Wire, count: int) -> list[grpc.StatusCode]:
         ]
         calls = [call(request, timeout=60) for request in requests]
         return list(await asyncio.gather(*(each.code() for each in calls)))
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="only Linux has it")
+async def test_the_thread_that_hears_the_core_does_not_interrupt_the_loop(tmp_path: Path):
+    wire = await stocked(tmp_path)
+    assert pollers(), "grpc.aio's thread has another name: look for `_poll_wrapper`"
+    assert {os.sched_getscheduler(each) for each in pollers()} == {os.SCHED_BATCH}
+    await wire.stop()
 
 
 async def test_more_calls_than_hands_are_all_answered(tmp_path: Path):

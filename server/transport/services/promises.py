@@ -111,9 +111,12 @@ class PromiseService:
         routing: RoutingService,
         metrics: RoutingMetrics,
         log: DecisionLog,
+        busy_share: Callable[[], float],
     ) -> None:
+        """`busy_share`: of its time that the event loop was busy lately."""
         self._view = view
         self._routing = routing
+        self._busy_share = busy_share
         self._metrics = metrics
         self._log = log
         self._keeper = DecisionKeeper(view, metrics, log)
@@ -124,7 +127,9 @@ class PromiseService:
 
     def register(self, methods: Methods) -> None:
         """Offer them."""
-        gathering = Gathering(self._promise_together, wait_s=_COMPANY_S)
+        gathering = Gathering(
+            self._promise_together, wait_s=_COMPANY_S, busy_share=self._busy_share
+        )
         plain = with_messages(messages.PromiseOrderRequest, self.promise)
         methods.unary_raw("PromiseOrder", gathering.handler(plain))
         methods.unary("ReplanOrder", messages.ReplanOrderRequest, self.replan)

@@ -94,13 +94,19 @@ class ReservationService:
     """Handlers of the service's unary methods."""
 
     def __init__(
-        self, view: LedgerView, channels: ChannelNodes, metrics: Metrics, sold_out: SoldOut
+        self,
+        view: LedgerView,
+        channels: ChannelNodes,
+        metrics: Metrics,
+        sold_out: SoldOut,
+        busy_share: Callable[[], float],
     ) -> None:
+        """`busy_share`: of its time that the event loop was busy lately."""
         self._view = view
         self._channels = channels
         self._metrics = metrics
         self._sold_out = sold_out
-        self._collector = CreateCollector(view, channels)
+        self._collector = CreateCollector(view, channels, busy_share)
 
     def register(self, methods: Methods) -> None:
         """Offer every unary method."""

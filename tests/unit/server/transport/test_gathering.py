@@ -65,7 +65,7 @@ async def test_few_callers_do_not_wait_for_company():
 
 async def test_under_load_calls_wait_until_half_of_those_under_way_are_together():
     kitchen = Kitchen()
-    among = Gathering(kitchen.serve, wait_s=FOR_EVER)
+    among = Gathering(kitchen.serve, wait_s=FOR_EVER, busy_share=lambda: 0.5)
     first = await asyncio.gather(*ask(among, *(b"%d" % number for number in range(32))))
     assert len(first) == 32
     kitchen.sets.clear()
