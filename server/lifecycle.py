@@ -81,6 +81,10 @@ if TYPE_CHECKING:
 
 _log = logs.get("lifecycle")
 
+# How long a few commands wait for others where the event loop is busy for more than this share.
+_LINGER_S = 0.004
+_LINGER_BUSY = 0.8
+
 # What a drain may still take once calls under way are through or cut.
 _EMPTY_QUEUE_S_MAX = 1.5
 
@@ -447,6 +451,7 @@ class Server:
             rebuild=self._rebuild,
             on_batch=self._on_batch,
             on_status=self._on_status,
+            linger_s=self._linger_s,
         )
         sequencer.on_change(self._on_change)
         self._snapshots = Snapshots(
@@ -476,6 +481,9 @@ class Server:
             revision=ledger.state.revision,
             seconds=round(asyncio.get_running_loop().time() - began_s, 3),
         )
+
+    def _linger_s(self) -> float:
+        return _LINGER_S if self.admission.limiter.busy_share > _LINGER_BUSY else 0.0
 
     async def _rebuild(self) -> Ledger:
         ledger, _ = await self._read_ledger()

@@ -13,6 +13,10 @@ Invariants
    nothing is answered from it, and the state is rebuilt from the journal.
 4. Commands that are due to expire go first in a batch, and are bounded in it.
 
+A batch costs nearly the same whatever is in it. Where the event loop has no time left (`linger_s`)
+a few commands wait for others, a set of creates above all, instead of going as a batch of their
+own.
+
 Callers: the transport (`submit`, `barrier`, `state`), `server.lifecycle` (the rest).
 """
 
@@ -47,6 +51,8 @@ _REBUILD_WAIT_MS_MIN: Final = 50
 # A journal that is back is noticed this soon. An attempt on one that is not is a refused connection
 # or a failed write: four of them a second cost nothing.
 _REBUILD_WAIT_MS_MAX: Final = 250
+# So many commands are a batch worth its price.
+_WORTHWHILE: Final = 16
 
 
 class Durability(enum.Enum):
@@ -79,8 +85,11 @@ class Sequencer:
         rebuild: Callable[[], Awaitable[Ledger]] | None = None,
         on_batch: Callable[[BatchReport], None] | None = None,
         on_status: Callable[[Status, str], None] | None = None,
+        linger_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        """`rebuild` opens, claims and reads the journal again; without it a failure is final.
+        """`linger_s` says how long a few commands may wait for others now.
+
+        `rebuild` opens, claims and reads the journal again; without it a failure is final.
 
         `expire_holds_max` bounds the EXPIRE of one batch: 2,000 three-line holds take under 2 ms,
         so those who reserve while a million holds run out hardly notice.
@@ -95,11 +104,14 @@ class Sequencer:
         self._rebuild = rebuild
         self._on_batch = on_batch
         self._on_status = on_status
+        self._linger_s = linger_s
+        self._lingering: asyncio.TimerHandle | None = None
         self._on_change: list[Callable[[int, NDArray[np.int32]], None]] = []
         self._pulse = ExpiryPulse(clock, self._schedule)
         self._estimate = CommitEstimate()
         self._flights: deque[Flight] = deque()
         self._scheduled = False
+        self._is_wanted = False  # as soon as the journal takes another batch
         self._status = Status.SERVING
         self._violation = ""
         self._reason = ""
@@ -192,7 +204,7 @@ class Sequencer:
             enqueued_s=self._clock.elapsed_s(),
         )
         self._queue.push(piece, priority)
-        self._schedule()
+        self._schedule_soon()
         return future
 
     async def barrier(self) -> None:
@@ -246,15 +258,30 @@ class Sequencer:
     # --- Drain, apply, journal ---------------------------------------------------------------
 
     def _schedule(self) -> None:
+        if self._lingering is not None:
+            self._lingering.cancel()
+            self._lingering = None
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._pump)
+
+    def _schedule_soon(self) -> None:
+        """At once, or when a few commands have waited for others."""
+        if self._queue.commands >= _WORTHWHILE:
+            self._schedule()
+        elif self._lingering is None and not self._scheduled:
+            linger_s = self._linger_s()
+            if linger_s > 0:
+                self._lingering = self._loop.call_later(linger_s, self._schedule)
+            else:
+                self._schedule()
 
     def _pump(self) -> None:
         """Make one batch of what waits, apply it, hand it to the journal."""
         self._scheduled = False
         journal = self._ledger.journal
-        if len(self._flights) >= journal.appends_in_flight_max or self._status not in _WORKING:
+        self._is_wanted = len(self._flights) >= journal.appends_in_flight_max
+        if self._is_wanted or self._status not in _WORKING:
             return
         state = self._ledger.state
         started_s = self._clock.elapsed_s()
@@ -327,8 +354,10 @@ class Sequencer:
                 callback(flight.revision, outcomes.changed)
         if self._on_batch is not None:
             self._on_batch(flight.report(now_s))
-        # Whoever was just answered speaks first; then everything that waits goes together.
-        self._schedule()
+        # Whoever was just answered speaks first; then everything that waited goes together. Where
+        # nothing did, what comes next may linger.
+        if self._is_wanted or self._idle is not None:
+            self._schedule()
 
     def _answer(self, flight: Flight, *, early: bool) -> None:
         """Give each piece its slice of the outcomes. O(pieces)."""
@@ -379,6 +408,9 @@ class Sequencer:
         if self._status is Status.STOPPED:
             return
         self._pulse.stop()
+        if self._lingering is not None:
+            self._lingering.cancel()
+            self._lingering = None
         flights, self._flights = list(self._flights), deque()
         for flight in flights:
             flight.journaled.add_done_callback(_heard)

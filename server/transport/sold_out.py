@@ -198,7 +198,7 @@ class SoldOut:
         self, raw: bytes, call: Call, ask_ledger: Callable[[bytes, Call], Awaitable[bytes]]
     ) -> bytes:
         assert self._early is not None
-        if not self._remembered and not self._early():
+        if not self._remembered and not (self._known and self._early()):
             # Not worth reading. While it is under way nothing is told early: it might be told of
             # a repeat of this one.
             self._under_way_unread += 1

@@ -22,7 +22,9 @@ _ROWS = np.dtype([("key", "u8"), ("units", "i4"), ("line", "i4")])
 
 
 def table(rows: int) -> NDArray[np.void]:
-    return np.zeros(rows, _ROWS)
+    """Rows in pages that nothing has used before."""
+    pages = mmap.mmap(-1, rows * _ROWS.itemsize, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return np.frombuffer(pages, _ROWS)
 
 
 def missing_pages(array: NDArray[np.void]) -> int:

@@ -218,6 +218,32 @@ async def test_while_batches_are_in_flight_the_next_one_collects() -> None:
 # --- Callers that go away -----------------------------------------------------------------
 
 
+async def test_where_the_loop_is_busy_a_few_commands_wait_for_others_and_many_do_not() -> None:
+    busy = False
+    shard = await Shard().stocked(linger_s=lambda: 3_600.0 if busy else 0.0)
+    busy = True
+    few = [shard.sequencer.submit(pears(reservation_id=name)) for name in "abc"]
+    await settle()
+    assert not shard.reports
+    many = shard.sequencer.submit(CommandBatch.join([pears()] * 16))
+    assert codes(await many) == [outcomes.OK] * 2 + [outcomes.INSUFFICIENT_STOCK] * 14
+    assert [codes(await one) for one in few] == [[outcomes.OK]] * 3
+    assert [(each.pieces, each.commands) for each in shard.reports] == [(4, 19)]
+
+
+async def test_a_few_commands_wait_no_longer_than_they_are_told_nor_through_a_drain() -> None:
+    shard = await Shard().stocked(linger_s=lambda: 0.001)
+    assert codes(await shard.sequencer.submit(pears())) == [outcomes.OK]
+    busy = False
+    shard = await Shard().stocked(linger_s=lambda: 3_600.0 if busy else 0.0)
+    busy = True
+    waiting = shard.sequencer.submit(pears())
+    await settle()
+    assert not waiting.done()
+    await shard.sequencer.drain()
+    assert codes(await waiting) == [outcomes.OK]
+
+
 async def test_a_cancelled_piece_that_waits_never_happens() -> None:
     shard = await Shard().stocked()
     future = shard.sequencer.submit(pears(5))
