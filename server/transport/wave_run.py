@@ -38,7 +38,6 @@ from server.routing.assembly import Assembly, NothingToShip, assemble
 from server.routing.decisions import BY_WAVE
 from server.routing.network import Network
 from server.routing.orders import Held
-from server.routing.schedule import UNLIMITED
 from server.routing.version import solver_version
 from server.routing.wave_draft import (
     Taken,
@@ -369,21 +368,23 @@ class WaveRun:
 
     def _left_of(self, slots: Mapping[tuple[str, str], int], key: Key) -> int:
         """What is left of something now. `slots`: parcels that pickups take, by (node, slot), where
-        the ledger does not know."""
+        the ledger does not know; it knows of everything that is held."""
         kind, node, name = key
         state = self._view.state
         if kind == "stock":
             row = reads.position_row(state, name, node)
             return max(0, reads.available(state, row)) if row >= 0 else 0
-        network = self._routing.network()
+        scope, text = SCOPE_SLOT, name
         if kind == "pick":
-            scope, default = SCOPE_CAPACITY, int(network.pick_default[network.node_number[node]])
-            text = date.fromordinal(name).isoformat()
-        else:
-            scope, text, default = SCOPE_SLOT, name, slots.get((node, name), UNLIMITED)
+            scope, text = SCOPE_CAPACITY, date.fromordinal(name).isoformat()
         names = np.uint64(key_of(text.encode())), np.uint64(key_of(node.encode()))
         row = int(find_position(state.tables, np.uint64(position_key(*names, scope))))
-        return max(0, reads.available(state, row)) if row >= 0 else default
+        if row >= 0:
+            return max(0, reads.available(state, row))
+        if kind == "slot":
+            return slots[node, name]
+        network = self._routing.network()
+        return int(network.pick_default[network.node_number[node]])
 
     async def _move(self, entry: Entry) -> None:
         async def move(planned: Planned | None) -> Any:
