@@ -97,6 +97,8 @@ class Assembly:
     """(K, S) when each service calls, NEVER where it does not."""
     slot_known: Integers
     """(K, S) whether the pickup's slot is in the ledger."""
+    slot_default: Integers
+    """(K, S) parcels the pickup takes where it is not; UNLIMITED."""
     delivery_min: Integers
     """(K, S) ordinal of the first day it may arrive."""
     delivery_max: Integers
@@ -182,6 +184,7 @@ def assemble(
         pick_known=beside["pick_known"],
         ready_ms=beside["ready_ms"],
         slot_known=beside["slot_known"],
+        slot_default=beside["slot_default"],
         delivery_min=beside["delivery_min"],
         delivery_max=beside["delivery_max"],
         now_ms=now_ms,
@@ -199,6 +202,7 @@ BESIDE_FIELDS: Final = {
     "pick_known": "N",
     "ready_ms": "NS",
     "slot_known": "NS",
+    "slot_default": "NS",
     "delivery_min": "NS",
     "delivery_max": "NS",
 }
@@ -217,7 +221,7 @@ ASKED_FIELDS: Final = {
     "slot_back": "",
 }
 _ASKED: Final = Layout(ASKED_FIELDS)
-_NONE: Final = tuple(Fixed.of(np.zeros((0,) * dimensions, np.int64)) for dimensions in (2, 2, 3))
+_NONE: Final = tuple(Fixed.of(np.zeros((0,) * dimensions, np.int64)) for dimensions in (2, 2, 1))
 NEVER_LATE: Final = (NEVER_TOO_LATE, 0, NEVER_TOO_LATE)
 """Promised day, cost of a day and days allowed of an order without a latest day."""
 
@@ -361,7 +365,7 @@ def _collect_now(
 
 
 def _given_back(network: Network, order: Order, held: Held) -> tuple[Integers, Integers, Integers]:
-    """(N, L), (D, N) and (D, N, S): what the order holds already and may take again."""
+    """(N, L), (D, N) and (C,): what the order holds already and may take again."""
     stock = np.zeros((len(network.node_names), len(order.skus)), np.int64)
     for line, sku in enumerate(order.skus):
         for node, units in held.by_sku.get(sku, ()):
@@ -377,7 +381,7 @@ def _given_back(network: Network, order: Order, held: Held) -> tuple[Integers, I
 
 
 def _capacities_back(network: Network, held: Held) -> tuple[Integers, Integers]:
-    """(D, N) and (D, N, S) of what is held, on the schedule as it is."""
+    """(D, N) and (C,) of what is held, on the schedule as it is."""
     schedule = network.schedule
     pick = np.zeros(schedule.pick_day.shape, np.int64)
     slots = np.zeros(schedule.ready_ms.shape, np.int64)
@@ -389,7 +393,8 @@ def _capacities_back(network: Network, held: Held) -> tuple[Integers, Integers]:
         number = network.node_number.get(node)
         if number is not None:
             key = schedule.key_of_slot(number, slot)
-            slots[:, number][schedule.slot_key[:, number] == key] += parcels
+            own = schedule.pickups_of(number)
+            slots[own][schedule.slot_key[own] == key] += parcels
     return pick, slots
 
 

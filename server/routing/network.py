@@ -30,12 +30,11 @@ from server.routing.layout import Fixed
 from server.routing.rules.contradictions import refuse_contradictions
 from server.routing.rules.reading import Rules, RulesRefused
 from server.routing.rules.ruling import BoundRules
-from server.routing.schedule import Call, NodeTimes, Schedule, ServicePickups
+from server.routing.schedule import UNLIMITED, Call, NodeTimes, Schedule, ServicePickups
 from server.routing.tariffs import ServiceTable, tariff_of
 
 Integers = NDArray[np.int64]
 
-UNLIMITED: Final = 1 << 40
 _OF_TARIFF: Final = (
     *("step_g", "charge", "volume_divisor", "parcels_max", "transit_days"),
     *("limit_step", "limit_g"),
@@ -202,12 +201,14 @@ class Network:
                     "pick_key": schedule.pick_key.view(np.int64),
                     "pick_row": schedule.pick_row,
                     "pick_seen": schedule.pick_seen,
+                    "first_pickup": schedule.first_pickup,
+                    "pickups_end": schedule.pickups_end,
                     "ready_ms": schedule.ready_ms,
                     "ready_day": schedule.ready_day,
                     "slot_key": schedule.slot_key.view(np.int64),
                     "slot_row": schedule.slot_row,
                     "slot_seen": schedule.slot_seen,
-                    "slot_default": self.slot_default,
+                    "slot_default": schedule.slot_default,
                     "has_transit": self.has_transit.astype(np.int64),
                     "days_min": self.days_min,
                     "days_max": self.days_max,
@@ -368,7 +369,6 @@ class Network:
             for node in nodes
         ]
         self.times = times
-        self.slot_default = np.full((len(nodes), len(tables) + 1), UNLIMITED, np.int64)
         self.served = np.zeros((len(nodes), len(tables)), np.bool_)
         pickups: list[list[ServicePickups | None]] = []
         for place, table in enumerate(tables):
@@ -378,10 +378,9 @@ class Network:
                 if number is None:
                     continue
                 weekdays = frozenset(day - 1 for day in pickup.days)
-                calls.setdefault(number, []).append(Call(weekdays, pickup.minute))
+                capacity = pickup.capacity if pickup.HasField("capacity") else UNLIMITED
+                calls.setdefault(number, []).append(Call(weekdays, pickup.minute, capacity))
                 self.served[number, place] = True
-                if pickup.HasField("capacity"):
-                    self.slot_default[number, place] = pickup.capacity
             by_node: list[ServicePickups | None] = [None] * len(nodes)
             for number, found in calls.items():
                 by_node[number] = ServicePickups(tuple(found), self.calendars[place])

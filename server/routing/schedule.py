@@ -1,8 +1,8 @@
 """From now to the carrier: on which day a node picks, and which pickup its parcels make.
 
 For each node the next days it picks on, and for each of its services the pickup each of them
-makes. That is so until a cutoff or a pickup has passed or a day ends; then only the nodes concerned
-are worked out anew.
+makes and those that follow where it is full. That is so until a cutoff or a pickup has passed or a
+day ends; then only the nodes concerned are worked out anew.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -26,6 +26,8 @@ PICK_DAYS: Final = 3
 """Days a node may pick an order on: the next where there is capacity left."""
 NEVER: Final = -1
 NOT_FOUND: Final = -1
+UNLIMITED: Final = 1 << 40
+"""Capacity of a node's day or of a pickup whose document says none."""
 
 _SLOT_BYTES_MAX: Final = 64
 _DAY = timedelta(days=1)
@@ -34,10 +36,12 @@ _FAR_MS: Final = 1 << 60
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """When a carrier calls: weekdays (none: the node's working days) and minute of the day."""
+    """When a carrier calls: weekdays (none: the node's working days) and minute of the day; and how
+    many parcels it takes."""
 
     weekdays: frozenset[int]
     minute: int
+    capacity: int = UNLIMITED
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +70,32 @@ class _Day:
     ready_ms: int
 
 
+class _Pickup(NamedTuple):
+    """One call of a carrier, on its day."""
+
+    moment_ms: int
+    day: int
+    """Its ordinal."""
+    capacity: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Calls:
+    """What a service's calls at a node come to."""
+
+    pickups: list[_Pickup]
+    """By their time."""
+    first: list[int]
+    """By pick day: index of the first that its parcels make; NEVER."""
+
+
 class Schedule:
     """Pick days and pickups of all nodes, as of a moment. D = PICK_DAYS, the last service is the
-    customer who collects."""
+    customer who collects.
+
+    The pickups of a service at a node lie next to each other, by their time: from the first that
+    the parcels make each next one may take them. C is the room for all of them.
+    """
 
     def __init__(
         self,
@@ -92,18 +119,26 @@ class Schedule:
         """(D, N) ordinals of days; 0 where the node works no more."""
         self.pick_key = np.zeros((PICK_DAYS, nodes), np.uint64)
         """(D, N) keys of the day's capacity."""
-        self.ready_ms = np.full((PICK_DAYS, nodes, columns), NEVER, np.int64)
-        """(D, N, S) when the carrier calls, or the customer may come; NEVER."""
-        self.ready_day = np.zeros((PICK_DAYS, nodes, columns), np.int64)
-        """(D, N, S) the same as a day of the node's."""
-        self.slot_key = np.zeros((PICK_DAYS, nodes, columns), np.uint64)
-        """(D, N, S) keys of the pickup's slot; 0 without one."""
+        self.first_pickup = np.full((PICK_DAYS, nodes, columns), NEVER, np.int64)
+        """(D, N, S) index of the first pickup the day's parcels make; NEVER."""
+        self.pickups_end = np.zeros((nodes, columns), np.int64)
+        """(N, S) index behind the last one."""
+        self._room_from = _room(pickups, nodes)
+        count = int(self._room_from[-1, 0])
+        self.ready_ms = np.full(count, NEVER, np.int64)
+        """(C,) when the carrier calls, or the customer may come."""
+        self.ready_day = np.zeros(count, np.int64)
+        """(C,) the same as a day of the node's."""
+        self.slot_default = np.full(count, UNLIMITED, np.int64)
+        """(C,) parcels it takes where the ledger says nothing of its slot."""
+        self.slot_key = np.zeros(count, np.uint64)
+        """(C,) keys of its slot; 0 without one."""
         self.pick_row = np.full(self.pick_key.shape, NOT_FOUND, np.int64)
         """(D, N) rows of the day's capacity in the ledger, as far as they were looked for."""
         self.pick_seen = np.full(self.pick_key.shape, NOT_FOUND, np.int64)
         """(D, N) how many positions the ledger had when a row was looked for."""
         self.slot_row = np.full(self.slot_key.shape, NOT_FOUND, np.int64)
-        """(D, N, S) the same of slots."""
+        """(C,) the same of slots."""
         self.slot_seen = np.full(self.slot_key.shape, NOT_FOUND, np.int64)
 
     def at(self, now_ms: int) -> None:
@@ -112,7 +147,7 @@ class Schedule:
             return
         self.renewals += 1
         due = np.flatnonzero(self._valid_until_ms <= now_ms).tolist()
-        known: dict[tuple[NodeTimes, ServicePickups], list[tuple[int, int]]] = {}
+        known: dict[tuple[NodeTimes, ServicePickups], _Calls] = {}
         days: dict[NodeTimes, tuple[list[_Day], int]] = {}
         for node in due:
             self._renew(node, now_ms, days, known)
@@ -128,6 +163,10 @@ class Schedule:
         local = datetime.fromtimestamp(ready_ms / 1000, self._times[node].zone)
         return slot_name(self._services[service], local)
 
+    def pickups_of(self, node: int) -> slice:
+        """Where the pickups of a node lie."""
+        return slice(int(self._room_from[node, 0]), int(self._room_from[node + 1, 0]))
+
     def key_of_slot(self, node: int, slot: str) -> np.uint64:
         """Key of a slot at a node."""
         key: np.uint64 = position_key(
@@ -140,7 +179,7 @@ class Schedule:
         node: int,
         now_ms: int,
         days: dict[NodeTimes, tuple[list[_Day], int]],
-        known: dict[tuple[NodeTimes, ServicePickups], list[tuple[int, int]]],
+        known: dict[tuple[NodeTimes, ServicePickups], _Calls],
     ) -> None:
         times = self._times[node]
         if times not in days:
@@ -148,36 +187,47 @@ class Schedule:
         picks, until_ms = days[times]
         key = self._keys[node]
         self.pick_day[:, node] = 0
-        self.ready_ms[:, node] = NEVER
-        self.slot_key[:, node] = 0
-        for rows in (self.pick_row, self.pick_seen, self.slot_row, self.slot_seen):
-            rows[:, node] = NOT_FOUND
+        self.first_pickup[:, node] = NEVER
+        self.pick_row[:, node] = self.pick_seen[:, node] = NOT_FOUND
+        own = self.pickups_of(node)
+        self.slot_key[own] = 0
+        self.slot_row[own] = self.slot_seen[own] = NOT_FOUND
         for level, pick in enumerate(picks):
             self.pick_day[level, node] = pick.day.toordinal()
             text = pick.day.isoformat().encode()
             self.pick_key[level, node] = position_key(np.uint64(key_of(text)), key, SCOPE_CAPACITY)
-            self.ready_ms[level, node, -1] = pick.ready_ms
-            self.ready_day[level, node, -1] = _local(pick.ready_ms, times).toordinal()
         for service, by_node in enumerate(self._pickups):
             called = by_node[node]
             if called is None:
                 continue
             if (times, called) not in known:
-                known[times, called] = [_next_call(times, called, pick) for pick in picks]
-            for level, (ready_ms, day) in enumerate(known[times, called]):
-                if ready_ms == NEVER:
-                    continue
-                self.ready_ms[level, node, service] = ready_ms
-                self.ready_day[level, node, service] = day
-                name = self.slot_of(node, service, ready_ms).encode()
-                self.slot_key[level, node, service] = position_key(
-                    np.uint64(key_of(name)), key, SCOPE_SLOT
-                )
+                known[times, called] = _calls_after(times, called, picks)
+            calls = known[times, called]
+            begin = self._write(node, service, calls)
+            for place, pickup in enumerate(calls.pickups, begin):
+                name = self.slot_of(node, service, pickup.moment_ms).encode()
+                self.slot_key[place] = position_key(np.uint64(key_of(name)), key, SCOPE_SLOT)
             if picks and picks[0].ready_ms == now_ms + times.processing_ms:
-                first = known[times, called][0][0]
+                first = calls.first[0]
                 if first != NEVER:
-                    until_ms = min(until_ms, first - times.processing_ms + 1)
+                    missed_ms = calls.pickups[first].moment_ms - times.processing_ms + 1
+                    until_ms = min(until_ms, missed_ms)
+        collected = [
+            _Pickup(pick.ready_ms, _local(pick.ready_ms, times).toordinal(), UNLIMITED)
+            for pick in picks
+        ]
+        self._write(node, len(self._services), _Calls(collected, list(range(len(picks)))))
         self._valid_until_ms[node] = until_ms
+
+    def _write(self, node: int, service: int, calls: _Calls) -> int:
+        """Write down a service's pickups but for their slots; the index of the first."""
+        begin = int(self._room_from[node, service])
+        self.pickups_end[node, service] = begin + len(calls.pickups)
+        for place, pickup in enumerate(calls.pickups, begin):
+            self.ready_ms[place], self.ready_day[place], self.slot_default[place] = pickup
+        for level, first in enumerate(calls.first):
+            self.first_pickup[level, node, service] = NEVER if first == NEVER else begin + first
+        return begin
 
 
 def slot_name(service: str, local: datetime) -> str:
@@ -224,18 +274,44 @@ def _pick_days(times: NodeTimes, now_ms: int) -> tuple[list[_Day], int]:
     return picks, until_ms
 
 
-def _next_call(times: NodeTimes, called: ServicePickups, pick: _Day) -> tuple[int, int]:
-    """(moment, day) of the first call when the parcels are ready; NEVER where there is none."""
+def _room(pickups: Sequence[Sequence[ServicePickups | None]], nodes: int) -> Integers:
+    """(N + 1, S) where the pickups of each service at each node begin; the last row is the end."""
+    room = np.full((nodes, len(pickups) + 1), PICK_DAYS, np.int64)
+    for service, by_node in enumerate(pickups):
+        room[:, service] = [
+            PICK_DAYS * len(called.calls) if called is not None else 0 for called in by_node
+        ]
+    begin = np.zeros((nodes + 1, len(pickups) + 1), np.int64)
+    begin.ravel()[1 : room.size + 1] = np.cumsum(room)
+    return begin
+
+
+def _calls_after(times: NodeTimes, called: ServicePickups, picks: Sequence[_Day]) -> _Calls:
+    """For each pick day the first call its parcels make; those are followed by the other calls of
+    that day."""
+    places: dict[_Pickup, int] = {}
+    first: list[int] = []
+    for pick in picks:
+        found = _next_calls(times, called, pick)
+        for one in found:
+            places.setdefault(one, len(places))
+        first.append(places[found[0]] if found else NEVER)
+    return _Calls(list(places), first)
+
+
+def _next_calls(times: NodeTimes, called: ServicePickups, pick: _Day) -> list[_Pickup]:
+    """The calls after the parcels are ready, by their time, of the first day with any; none where
+    there is no such day. Of calls at the same moment, which have one slot, the last one counts."""
     day = _local(pick.ready_ms, times).date()
     for _ in range(DAYS_AHEAD):
-        best = _FAR_MS
+        found: dict[int, int] = {}
         if called.calendar.works(day) and day not in times.calendar.holidays:
             for call in called.calls:
                 weekdays = call.weekdays or times.calendar.weekdays
                 moment = _minute_ms(day, call.minute, times)
                 if day.weekday() in weekdays and moment >= pick.ready_ms:
-                    best = min(best, moment)
-        if best < _FAR_MS:
-            return best, day.toordinal()
+                    found[moment] = call.capacity
+        if found:
+            return [_Pickup(at, day.toordinal(), found[at]) for at in sorted(found)]
         day += _DAY
-    return NEVER, 0
+    return []

@@ -257,6 +257,19 @@ def takes_of(assembly: Assembly, plan: Plan) -> Held:
     return Held(stock, pick, slots)
 
 
+def slot_defaults_of(assembly: Assembly, plan: Plan) -> dict[tuple[str, str], int]:
+    """Parcels that the pickups of a plan take where the ledger says nothing, by (node, slot)."""
+    network = assembly.network
+    return {
+        (
+            network.node_names[int(assembly.nodes[one.node])],
+            assembly.slot_name(one.node, one.service),
+        ): int(assembly.slot_default[one.node, one.service])
+        for one in plan.shipments
+        if one.service != network.collect
+    }
+
+
 def together(holds: Sequence[Held]) -> Held | None:
     """What several orders hold; None for none."""
     if not holds:

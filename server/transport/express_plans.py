@@ -15,7 +15,8 @@ from holdfast.v1 import routing_service_pb2 as messages
 from server.routing.assembly import slot_at, zone_of
 from server.routing.express.desk import Shown
 from server.routing.kernels import desk as kernels
-from server.routing.network import UNLIMITED, Network
+from server.routing.network import Network
+from server.routing.schedule import UNLIMITED
 from server.routing.version import solver_version
 from server.transport import render_plans
 from server.transport.wire_bytes import moment, number, piece, tag, text
@@ -77,7 +78,6 @@ class PlanWriter:
             [text(_FIVE, zone.encode()) for zone in table.zones] for table in network.tables
         ]
         self._pick_default = network.pick_default.tolist()
-        self._slot_default = network.slot_default.tolist()
         self.currency = text(_TWO, network.currency.encode())
         self._version = text(tag(7), solver_version().encode()) + number(_N8, network.version)
         always = network.rules.always
@@ -144,7 +144,7 @@ class PlanWriter:
         return holds
 
     def _slot(self, node: int, service: int, told: Sequence[int]) -> str:
-        if not told[kernels.SLOT_KNOWN] and self._slot_default[node][service] >= UNLIMITED:
+        if not told[kernels.SLOT_KNOWN] and told[kernels.SLOT_DEFAULT] >= UNLIMITED:
             return ""
         network = self._network
         zone = network.times[node].zone

@@ -13,10 +13,11 @@ from engine.routing.plan import Plan, Shipment, Status
 from engine.routing.prices.decide import Mode
 from holdfast.v1 import routing_service_pb2 as messages
 from server.routing.assembly import Assembly, zone_of
-from server.routing.network import UNLIMITED, Network
+from server.routing.network import Network
 from server.routing.planning import Solved, probability_ppm, shipment_ppm
 from server.routing.prices.comparison import Opportunity
 from server.routing.rules.ruling import Ruling
+from server.routing.schedule import UNLIMITED
 from server.routing.version import solver_version
 
 LineNumbers = Mapping[tuple[int, int], Sequence[tuple[int, int]]]
@@ -150,8 +151,7 @@ def is_slot_limited(assembly: Assembly, node: int, service: int) -> bool:
     """Whether a shipment takes slots of a pickup."""
     if service == assembly.network.collect:
         return False
-    number = int(assembly.nodes[node])
-    default = int(assembly.network.slot_default[number, service])
+    default = int(assembly.slot_default[node, service])
     return bool(assembly.slot_known[node, service]) or default < UNLIMITED
 
 

@@ -14,8 +14,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import date
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,10 +36,17 @@ from server.application.solver_pool import Solved as WaveSolved
 from server.routing import limits
 from server.routing.assembly import Assembly, NothingToShip, assemble
 from server.routing.decisions import BY_WAVE
-from server.routing.network import UNLIMITED, Network
+from server.routing.network import Network
 from server.routing.orders import Held
 from server.routing.version import solver_version
-from server.routing.wave_draft import Taken, TooManyPositions, WaveDraft, takes_of, together
+from server.routing.wave_draft import (
+    Taken,
+    TooManyPositions,
+    WaveDraft,
+    slot_defaults_of,
+    takes_of,
+    together,
+)
 from server.routing.wave_moves import Key, Move, amounts_of, rounds_of
 from server.transport import render_plans
 from server.transport.admission import CLASS_OF, Admission, Door
@@ -336,6 +344,7 @@ class WaveRun:
 
     async def _rounds(self) -> list[list[Move]]:
         moves = []
+        slots: dict[tuple[str, str], int] = {}
         for number, entry in enumerate(self._entries):
             if number % _PRICED_IN_A_ROW == 0:
                 await self._pace.turn()
@@ -345,6 +354,7 @@ class WaveRun:
             assert entry.previous is not None
             if _is_same(entry.assembly, entry.plan, entry.previous):
                 continue
+            slots.update(slot_defaults_of(entry.assembly, entry.plan))
             moves.append(
                 Move(
                     number,
@@ -354,27 +364,27 @@ class WaveRun:
                     must=entry.kind is Kind.MOVE,
                 )
             )
-        return rounds_of(moves, self._left_of, self._asked.saving_min)
+        return rounds_of(moves, partial(self._left_of, slots), self._asked.saving_min)
 
-    def _left_of(self, key: Key) -> int:
-        """What the ledger has left of something now."""
+    def _left_of(self, slots: Mapping[tuple[str, str], int], key: Key) -> int:
+        """What is left of something now. `slots`: parcels that pickups take, by (node, slot), where
+        the ledger does not know; it knows of everything that is held."""
         kind, node, name = key
         state = self._view.state
         if kind == "stock":
             row = reads.position_row(state, name, node)
             return max(0, reads.available(state, row)) if row >= 0 else 0
-        network = self._routing.network()
-        number = network.node_number[node]
+        scope, text = SCOPE_SLOT, name
         if kind == "pick":
-            scope, default = SCOPE_CAPACITY, int(network.pick_default[number])
-            text = date.fromordinal(name).isoformat()
-        else:
-            scope, text = SCOPE_SLOT, name
-            service = network.service_number.get(name.rpartition("@")[0])
-            default = UNLIMITED if service is None else int(network.slot_default[number, service])
+            scope, text = SCOPE_CAPACITY, date.fromordinal(name).isoformat()
         names = np.uint64(key_of(text.encode())), np.uint64(key_of(node.encode()))
         row = int(find_position(state.tables, np.uint64(position_key(*names, scope))))
-        return max(0, reads.available(state, row)) if row >= 0 else default
+        if row >= 0:
+            return max(0, reads.available(state, row))
+        if kind == "slot":
+            return slots[node, name]
+        network = self._routing.network()
+        return int(network.pick_default[network.node_number[node]])
 
     async def _move(self, entry: Entry) -> None:
         async def move(planned: Planned | None) -> Any:

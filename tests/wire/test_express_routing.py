@@ -100,6 +100,8 @@ def _service(number: int, names: list[str], chance: random.Random) -> network.Ca
             pickup = network.Pickup(node=name, minute=17 * 60)
             if number == 1:
                 pickup.capacity = chance.randint(2, 9)
+                early = network.Pickup(node=name, minute=10 * 60, capacity=pickup.capacity % 3)
+                pickups.append(early)
             pickups.append(pickup)
     return network.CarrierService(
         carrier_service=f"service-{number}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from holdfast.v1 import admin_service_pb2 as admin
+from holdfast.v1 import network_service_pb2 as network
 from holdfast.v1 import reservation_service_pb2 as reservations
 from holdfast.v1 import routing_service_pb2 as routing
 from holdfast.v1 import types_pb2
@@ -131,3 +132,17 @@ async def test_what_can_not_be_evaluated_anew_says_why(built: Wire):
         "RESERVATION_NOT_FOUND",
         "RESERVATION_NOT_FOUND",
     ]
+
+
+async def test_orders_leave_a_node_that_is_out_of_the_network(built: Wire):
+    """What they hold of its day is given back all the same."""
+    limited = small.node("newark", pick_capacity_per_day=5)
+    await built.network.UpsertNode(network.UpsertNodeRequest(node=limited))
+    for name in ("a", "b"):
+        await promised(built, name, ("mug", 1))
+        assert await nodes_of(built, name) == {"mug": {"newark": 1}}
+    limited.status = network.NODE_STATUS_INACTIVE
+    await built.network.UpsertNode(network.UpsertNodeRequest(node=limited))
+    told = await wave(built, asked=settings(hold=True), replan_nodes=["newark"])
+    assert (told.summary.orders_moved, told.summary.orders_held) == (2, 2)
+    await built.verify()

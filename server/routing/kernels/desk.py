@@ -43,7 +43,8 @@ DELIVERY_MIN: Final = 5
 DELIVERY_MAX: Final = 6
 DISTANCE: Final = 7
 IN_TIME_PPM: Final = 8
-TOLD: Final = 9
+SLOT_DEFAULT: Final = 9
+TOLD: Final = 10
 
 _PPM: Final = 1_000_000
 
@@ -131,6 +132,7 @@ def tell(n: Any, x: Any, p: Any, d: Any, shipments: NDArray[np.int64], count: in
         d.told[place, PICK_KNOWN] = x.pick_known[node]
         d.told[place, READY_MS] = x.ready_ms[node, service]
         d.told[place, SLOT_KNOWN] = x.slot_known[node, service]
+        d.told[place, SLOT_DEFAULT] = x.slot_default[node, service]
         d.told[place, DELIVERY_MIN] = x.delivery_min[node, service]
         d.told[place, DELIVERY_MAX] = x.delivery_max[node, service]
         d.told[place, DISTANCE] = p.distance[node]

@@ -3,7 +3,8 @@
 ``st`` are the ledger's tables, ``n`` a network's (`server.routing.network`), ``o`` what one order
 says, ``p`` the problem's arrays (`engine.routing.problem`), ``x`` what a reply needs besides; all
 but the first are `engine.routing.view.View`s. N nodes of the network, K of the problem, S services
-with the customer who collects as the last, L lines, D days a node may pick on.
+with the customer who collects as the last, L lines, D days a node may pick on, C pickups of all
+services at all nodes.
 """
 
 from __future__ import annotations
@@ -105,15 +106,15 @@ def _pick_row(st: Any, n: Any, day: int, node: int) -> Integer:
 
 
 @kernel
-def _slot_row(st: Any, n: Any, level: int, node: int, service: int) -> Integer:
+def _slot_row(st: Any, n: Any, pickup: int) -> Integer:
     """The same for the slot of a pickup."""
-    row = n.slot_row[level, node, service]
+    row = n.slot_row[pickup]
     count = st.meta[0].position_count
-    if row < 0 and n.slot_seen[level, node, service] != count:
-        key = np.uint64(n.slot_key[level, node, service])
+    if row < 0 and n.slot_seen[pickup] != count:
+        key = np.uint64(n.slot_key[pickup])
         row = np.int64(-1) if key == _NO_KEY else np.int64(find_position(st, key))
-        n.slot_row[level, node, service] = row
-        n.slot_seen[level, node, service] = count
+        n.slot_row[pickup] = row
+        n.slot_seen[pickup] = count
     return row
 
 
@@ -169,8 +170,13 @@ def _fill_service(
     """One service at one node: its zone, pickup, slots and days of delivery."""
     n_zone = o.zone[node, service]
     zone = n_zone
-    ready = n.ready_ms[level, node, service]
-    if zone < 0 or ready == NEVER or n.has_transit[service, zone] == 0 or n.road_runs[service] == 0:
+    pickup = n.first_pickup[level, node, service]
+    if (
+        zone < 0
+        or pickup == NEVER
+        or n.has_transit[service, zone] == 0
+        or n.road_runs[service] == 0
+    ):
         zone = np.int64(NO_LANE)
     if service == p.zone.shape[1] - 1 and o.service_open[service] == 0:
         zone = np.int64(NO_LANE)  # whoever wants it brought does not collect it
@@ -179,32 +185,29 @@ def _fill_service(
     p.ready_day[place, service] = 0
     x.ready_ms[place, service] = NEVER
     x.slot_known[place, service] = 0
+    x.slot_default[place, service] = 0
     x.delivery_min[place, service] = 0
     x.delivery_max[place, service] = 0
     if zone < 0:
         return
-    default = n.slot_default[node, service]
-    left, known = _left(st, _slot_row(st, n, level, node, service), default)
-    used: Integer = np.int64(level)
+    left, known = _left(st, _slot_row(st, n, pickup), n.slot_default[pickup])
     if o.slot_back.shape[0] > 0:
-        left += o.slot_back[level, node, service]
-    for later in range(level + 1, n.ready_ms.shape[0]):
-        # Where a pickup is full the parcels wait for one of a later day.
-        if left > 0:
-            break
-        if n.ready_ms[later, node, service] > ready:
-            left, known = _left(st, _slot_row(st, n, later, node, service), default)
-            if o.slot_back.shape[0] > 0:
-                left += o.slot_back[later, node, service]
-            used = later
+        left += o.slot_back[pickup]
+    while left <= 0 and pickup + 1 < n.pickups_end[node, service]:
+        # Where a pickup is full the parcels wait for the next one.
+        pickup += 1
+        left, known = _left(st, _slot_row(st, n, pickup), n.slot_default[pickup])
+        if o.slot_back.shape[0] > 0:
+            left += o.slot_back[pickup]
     left = max(np.int64(0), left)
-    day = n.ready_day[used, node, service]
+    day = n.ready_day[pickup]
     base = o.numbers[ROAD_BASE]
     last = _after(n, service, day, n.days_max[service, n_zone], base)
     p.slots[place, service] = left
     p.ready_day[place, service] = last - o.numbers[DAY_BASE]
-    x.ready_ms[place, service] = n.ready_ms[used, node, service]
+    x.ready_ms[place, service] = n.ready_ms[pickup]
     x.slot_known[place, service] = known
+    x.slot_default[place, service] = n.slot_default[pickup]
     x.delivery_min[place, service] = _after(n, service, day, n.days_min[service, n_zone], base)
     x.delivery_max[place, service] = last
 

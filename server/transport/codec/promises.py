@@ -126,7 +126,7 @@ def takes_of(
             take(commands.CARRIER_SLOT, slot, node, len(one.parcels))
             capacities.append(taken)
             if not assembly.slot_known[one.node, one.service]:
-                default = int(network.slot_default[number, one.service])
+                default = int(assembly.slot_default[one.node, one.service])
                 set_capacity(defaults, commands.CARRIER_SLOT, slot, node, default, caller)
     return Takes(rows, numbers, defaults, lines, capacities)
 

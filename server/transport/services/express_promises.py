@@ -320,7 +320,7 @@ def _takes(express: Express, shown: Shown, holds: Sequence[Hold], caller: bytes)
         return None
     defaults = Columns()
     network = desk.network
-    for hold, row, told in zip(holds, shown.shipments, shown.told, strict=True):
+    for hold, told in zip(holds, shown.told, strict=True):
         node = told[kernels.NUMBER]
         node_name = network.node_names[node]
         if hold.pick_date:
@@ -339,7 +339,7 @@ def _takes(express: Express, shown: Shown, holds: Sequence[Hold], caller: bytes)
             )
         if hold.slot:
             if not told[kernels.SLOT_KNOWN]:
-                units = int(network.slot_default[node, row[pricing.CARRIED_BY]])
+                units = told[kernels.SLOT_DEFAULT]
                 kind = commands.CARRIER_SLOT
                 set_capacity(defaults, kind, hold.slot, node_name, units, caller)
             rows.append(

@@ -37,6 +37,7 @@ from server.routing.geography import Location, distances_km, locate
 from server.routing.lanes import Destination, LaneTables, ServiceLanes
 from server.routing.schedule import (
     NEVER,
+    UNLIMITED,
     Call,
     NodeTimes,
     Schedule,
@@ -101,11 +102,16 @@ def at(day: int, hour: int, minute: int = 0) -> int:
     return int(datetime(2026, 12, day, hour, minute, tzinfo=NEW_YORK).timestamp() * 1000)
 
 
-def schedule_of(cutoff: int | None = 14 * 60, processing_ms: int = 3_600_000) -> Schedule:
-    """One node, Monday to Friday; a carrier calls at 17:00."""
+FIVE = Call(frozenset(), 17 * 60)
+
+
+def schedule_of(
+    *calls: Call, cutoff: int | None = 14 * 60, processing_ms: int = 3_600_000
+) -> Schedule:
+    """One node, Monday to Friday; a carrier calls at 17:00 unless told otherwise."""
     weekdays = WorkCalendar(frozenset(range(5)), frozenset([date(2026, 12, 25)]))
     times = NodeTimes(NEW_YORK, weekdays, cutoff, processing_ms)
-    pickups = ServicePickups((Call(frozenset(), 17 * 60),), WEEK)
+    pickups = ServicePickups(calls or (FIVE,), WEEK)
     return Schedule(["node"], [times], ["ground"], [[pickups]])
 
 
@@ -113,14 +119,25 @@ def days_of(schedule: Schedule) -> list[int]:
     return [date.fromordinal(int(day)).day for day in schedule.pick_day[:, 0]]
 
 
+def pickups_of(schedule: Schedule, pick_day: int = 0) -> slice:
+    """Those that may take what is picked on a day, one after another."""
+    first = int(schedule.first_pickup[pick_day, 0, 0])
+    return slice(first, int(schedule.pickups_end[0, 0]))
+
+
+def moments_of(schedule: Schedule, pick_day: int = 0) -> list[int]:
+    found: list[int] = schedule.ready_ms[pickups_of(schedule, pick_day)].tolist()
+    return found
+
+
 def test_before_the_cutoff_it_is_picked_today_and_after_it_tomorrow():
     schedule = schedule_of()
     schedule.at(at(21, 13, 59))
     assert days_of(schedule) == [21, 22, 23]
-    assert schedule.ready_ms[0, 0, 0] == at(21, 17)
+    assert moments_of(schedule)[0] == at(21, 17)
     schedule.at(at(21, 14))
     assert days_of(schedule) == [22, 23, 24]
-    assert schedule.ready_ms[0, 0, 0] == at(22, 17)
+    assert moments_of(schedule)[0] == at(22, 17)
 
 
 def test_a_day_ends_and_weekends_and_holidays_are_skipped():
@@ -136,18 +153,65 @@ def test_what_is_ready_too_late_waits_for_the_next_call():
     """Without a cutoff: at 16:30 an hour of work is too much for the call at 17:00."""
     schedule = schedule_of(cutoff=None)
     schedule.at(at(21, 15, 59))
-    assert schedule.ready_ms[0, 0, 0] == at(21, 17)
+    assert moments_of(schedule)[0] == at(21, 17)
     schedule.at(at(21, 16, 30))
     assert days_of(schedule)[0] == 21
-    assert schedule.ready_ms[0, 0, 0] == at(22, 17)
+    assert moments_of(schedule)[0] == at(22, 17)
+
+
+def test_a_call_is_followed_by_the_others_of_its_day_and_then_by_those_of_the_next_days():
+    """Thursday the 24th, and Monday and Tuesday after the holiday and the weekend."""
+    ten, noon = Call(frozenset(), 600, 5), Call(frozenset([0, 3]), 720, 0)
+    schedule = schedule_of(FIVE, ten, noon)
+    schedule.at(at(24, 8))
+    assert days_of(schedule) == [24, 28, 29]
+    monday = [at(28, 10), at(28, 12), at(28, 17)]
+    tuesday = [at(29, 10), at(29, 17)]
+    assert moments_of(schedule) == [at(24, 10), at(24, 12), at(24, 17), *monday, *tuesday]
+    assert moments_of(schedule, 1) == [*monday, *tuesday]
+    assert moments_of(schedule, 2) == tuesday
+    capacities = schedule.slot_default[pickups_of(schedule)].tolist()
+    assert capacities == [5, 0, UNLIMITED] * 2 + [5, UNLIMITED]
+    # An hour before a call it is missed, and one more of the same day is there.
+    schedule.at(at(24, 9, 1))
+    assert moments_of(schedule) == [at(24, 12), at(24, 17), *monday, *tuesday]
+    assert schedule.slot_default[pickups_of(schedule)].tolist()[:2] == [0, UNLIMITED]
+
+
+def test_days_that_make_the_same_call_have_it_once():
+    """At 17:00 the call of today has passed: today and tomorrow are picked for tomorrow's."""
+    schedule = schedule_of(cutoff=None, processing_ms=0)
+    schedule.at(at(21, 17, 1))
+    assert days_of(schedule) == [21, 22, 23]
+    assert moments_of(schedule) == moments_of(schedule, 1) == [at(22, 17), at(23, 17)]
+
+
+def test_of_calls_at_one_moment_the_last_one_counts():
+    """They have one slot."""
+    schedule = schedule_of(Call(frozenset(), 600, 5), Call(frozenset([0]), 600, 7))
+    schedule.at(at(21, 8))
+    assert moments_of(schedule) == [at(21, 10), at(22, 10), at(23, 10)]
+    assert schedule.slot_default[pickups_of(schedule)].tolist() == [7, 5, 5]
+
+
+def test_each_pickup_has_a_slot_of_its_own():
+    schedule = schedule_of(Call(frozenset(), 600), FIVE)
+    schedule.at(at(21, 8))
+    names = [
+        slot_name("ground", datetime(2026, 12, day, hour))
+        for day in (21, 22, 23)
+        for hour in (10, 17)
+    ]
+    keys = [schedule.key_of_slot(0, name) for name in names]
+    assert schedule.slot_key[pickups_of(schedule)].tolist() == keys
 
 
 def test_a_carrier_that_does_not_call_is_never_ready():
     times = NodeTimes(NEW_YORK, WEEK, None, 0)
     schedule = Schedule(["node"], [times], ["ground"], [[None]])
     schedule.at(at(21, 12))
-    assert schedule.ready_ms[0, 0, 0] == NEVER
-    assert schedule.ready_ms[0, 0, 1] == at(21, 12)
+    assert schedule.first_pickup[0, 0, 0] == NEVER
+    assert schedule.ready_ms[schedule.first_pickup[0, 0, 1]] == at(21, 12)
 
 
 def test_slots_are_named_by_service_and_moment_within_their_limit():
