@@ -395,26 +395,44 @@ async def test_a_budget_of_zero_is_the_usual_one(built: Wire):
     assert zero.report.proven_optimal
 
 
-async def test_lanes_without_rates_and_calendars_without_days_lead_nowhere(built: Wire):
+async def test_lanes_without_rates_lead_nowhere(built: Wire):
     for name in small.RATES:
         made = small.service(name, rates=[])
         await small.upsert(built, made)
     error = await refused(small.plan(built, small.order(("mug", 1))))
     assert error.metadata["constraint"] == "NO_LANE"
-    for name in small.RATES:
-        await small.upsert(built, small.service(name))
-    never = network.Calendar(
-        working_days=[network.WEEKDAY_MONDAY],
-        holidays=[
-            (date(2023, 11, 13) + timedelta(days=7 * week)).isoformat() for week in range(130)
-        ],
-    )
-    for place in small.NODES:
-        await built.network.UpsertNode(
-            network.UpsertNodeRequest(node=small.node(place, calendar=never))
-        )
+
+
+NEVER = network.Calendar(
+    working_days=[network.WEEKDAY_MONDAY],
+    holidays=[(date(2023, 11, 13) + timedelta(days=7 * week)).isoformat() for week in range(130)],
+)
+
+
+async def test_nodes_that_never_work_can_pick_nothing(built: Wire):
+    """One that works is enough; without it the answer says that there may be no working day."""
+    for place in ("newark", "manhattan", "chicago"):
+        reply = await small.plan(built, small.order(("mug", 1)))
+        assert [one.node for one in reply.plans[0].shipments] == [place]
+        node = small.node(place, calendar=NEVER)
+        await built.network.UpsertNode(network.UpsertNodeRequest(node=node))
     error = await refused(small.plan(built, small.order(("mug", 1))))
-    assert error.metadata["constraint"] in ("PICK_CAPACITY", "NO_LANE", "SERVICE_CLOSED")
+    assert (error.reason, error.metadata["constraint"]) == ("NO_FEASIBLE_PLAN", "PICK_CAPACITY")
+    assert error.metadata["available"] == "0"
+    assert "no working day" in error.message
+
+
+async def test_carriers_that_never_work_have_no_lane(built: Wire):
+    """One that works is enough; without it the answer says that there may be no working day."""
+    for name in ("ground", "air"):
+        reply = await small.plan(built, small.order(("mug", 1)))
+        assert reply.plans[0].shipments[0].carrier_service == name
+        made = small.service(name)
+        made.calendar.CopyFrom(NEVER)
+        await small.upsert(built, made)
+    error = await refused(small.plan(built, small.order(("mug", 1))))
+    assert (error.reason, error.metadata["constraint"]) == ("NO_FEASIBLE_PLAN", "NO_LANE")
+    assert "no working day" in error.message
 
 
 async def test_an_empty_network_ships_nothing(empty: Wire):
