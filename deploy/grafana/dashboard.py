@@ -326,15 +326,15 @@ ROWS: list[tuple[str, list[Panel]]] = [
         "Routing",
         [
             Panel(
-                "Time in the solver, by answer",
+                "Time in the solver, by method and answer",
                 [
                     (
-                        _quantile("holdfast_routing_solve_seconds", "0.5", "status"),
-                        "{{status}} p50",
+                        _quantile("holdfast_routing_solve_seconds", "0.5", "method, status"),
+                        "{{method}} {{status}} p50",
                     ),
                     (
-                        _quantile("holdfast_routing_solve_seconds", "0.99", "status"),
-                        "{{status}} p99",
+                        _quantile("holdfast_routing_solve_seconds", "0.99", "method, status"),
+                        "{{method}} {{status}} p99",
                     ),
                 ],
                 "s",
@@ -342,8 +342,13 @@ ROWS: list[tuple[str, list[Panel]]] = [
                 width=12,
             ),
             Panel(
-                "Orders solved a second, by answer",
-                [(_rate("holdfast_routing_solve_seconds_count", "status"), "{{status}}")],
+                "Orders solved a second, by method and answer",
+                [
+                    (
+                        _rate("holdfast_routing_solve_seconds_count", "method, status"),
+                        "{{method}} {{status}}",
+                    )
+                ],
                 "reqps",
                 is_stacked=True,
                 width=12,

@@ -13,6 +13,7 @@ from prometheus_client.core import (
 )
 
 from engine.routing.plan import Status
+from engine.routing.solver import Strategy
 from server.metrics import Histogram
 from server.routing.prices.comparison import Opportunity
 
@@ -30,7 +31,7 @@ class RoutingMetrics:
     """Counters of one process."""
 
     def __init__(self) -> None:
-        self._seconds = {status: Histogram(SOLVE_SECONDS) for status in Status}
+        self._seconds: dict[tuple[Strategy, Status], Histogram] = {}
         self._gap = Histogram(GAP_SHARES)
         self._shipments = Histogram(SHIPMENTS)
         self._cost = Histogram(COSTS)
@@ -42,9 +43,14 @@ class RoutingMetrics:
         self.decisions_kept = 0
         self.findings = 0
 
-    def solved(self, status: Status, nanoseconds: int, gap: float | None) -> None:
+    def solved(
+        self, strategy: Strategy, status: Status, nanoseconds: int, gap: float | None
+    ) -> None:
         """One order was planned. `gap`: None where there is no plan."""
-        self._seconds[status].observe(nanoseconds / 1e9)
+        seconds = self._seconds.get((strategy, status))
+        if seconds is None:
+            seconds = self._seconds[strategy, status] = Histogram(SOLVE_SECONDS)
+        seconds.observe(nanoseconds / 1e9)
         if gap is not None:
             self._gap.observe(gap)
 
@@ -67,11 +73,12 @@ class RoutingMetrics:
         """All families as they stand."""
         seconds = HistogramMetricFamily(
             "holdfast_routing_solve_seconds",
-            "Time in the solver for one order, by what its answer is.",
-            labels=["status"],
+            "Time in the solver for one order, by its strategy and by what its answer is.",
+            labels=["method", "status"],
         )
-        for status, histogram in self._seconds.items():
-            seconds.add_metric([status.value], histogram.buckets(), histogram.total)
+        for (strategy, status), histogram in self._seconds.items():
+            labels = [strategy.name.lower(), status.value]
+            seconds.add_metric(labels, histogram.buckets(), histogram.total)
         yield seconds
         for name, text, histogram in (
             (

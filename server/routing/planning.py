@@ -93,7 +93,8 @@ class Planner:
         priced = self.solver.solve(problem, plans_max=plans_max, work_budget=work_budget)
         nanoseconds = solved.nanoseconds + time.perf_counter_ns() - began
         if not priced.costs:
-            return replace(solved, opportunity=Opportunity(mode, False, 0, ()))
+            nothing = Opportunity(mode, False, 0, ())
+            return replace(solved, nanoseconds=nanoseconds, opportunity=nothing)
         opportunity = compared(mode, assembly, plain, priced, cost)
         if mode is not Mode.ON:
             return replace(solved, nanoseconds=nanoseconds, opportunity=opportunity)

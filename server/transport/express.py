@@ -9,6 +9,7 @@ from google.protobuf.message import DecodeError
 from engine.routing import limits
 from engine.routing.express import pricing
 from engine.routing.plan import Status
+from engine.routing.solver import Strategy
 from engine.state import State
 from holdfast.v1 import types_pb2
 from server.routing.express.desk import Desk, Shown
@@ -44,11 +45,11 @@ class Express:
         return self.desk.plan(order, state, now_ms, limits.work_budget)
 
     @staticmethod
-    def summary(shown: Shown) -> tuple[Status, int, float]:
-        """(status, nanoseconds, gap) of a plan."""
+    def summary(shown: Shown) -> tuple[Strategy, Status, int, float]:
+        """(strategy, status, nanoseconds, gap) of a plan."""
         cost, bound = shown.head[pricing.COST], shown.head[pricing.BOUND]
         status = Status.OPTIMAL if bound >= cost else Status.FEASIBLE
-        return status, shown.nanoseconds, (cost - bound) / max(1, cost)
+        return Strategy.EXACT, status, shown.nanoseconds, (cost - bound) / max(1, cost)
 
 
 def _place_of(raw: bytes) -> tuple[Destination, str] | None:

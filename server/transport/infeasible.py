@@ -10,8 +10,10 @@ from server.transport.errors import Case, Fault, Refused, refusal
 _SENTENCES = {
     Constraint.STOCK: "the nodes together have too few units",
     Constraint.NODE_CLOSED: "nodes that may ship it have too few: channel, rules or frozen nodes",
-    Constraint.PICK_CAPACITY: "the nodes that have it can pick no more",
-    Constraint.NO_LANE: "no service has a lane, rate and pickup from nodes that have it",
+    Constraint.PICK_CAPACITY: "nodes that have it can pick no more: no capacity or no working day",
+    Constraint.NO_LANE: (
+        "no service has a lane, rate and pickup from nodes that have it, or it has no working day"
+    ),
     Constraint.SERVICE_CLOSED: "rules or the request exclude every service there",
     Constraint.NO_SLOT: "the pickups are full",
     Constraint.TOO_LATE: "every service would deliver too late",

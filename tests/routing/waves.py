@@ -10,11 +10,19 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from engine.routing.plan import shipment
-from engine.routing.problem import ALL_SERVICES, NO_GROUP, NO_LANE, SPLIT_COST, Problem
+from engine.routing.problem import (
+    ALL_SERVICES,
+    NEVER_TOO_LATE,
+    NO_GROUP,
+    NO_LANE,
+    SPLIT_COST,
+    Problem,
+)
 from engine.routing.tariff import NO_RATE
 from engine.routing.waves.wave import Wave, WaveOrder
 from tests.routing.brute import Amounts, is_allowed, splits
@@ -32,6 +40,7 @@ def wave(seed: int, size: Size = TINY, orders_most: int = 4) -> Wave:
     # Orders with an item that pays a surcharge have rates of their own.
     dearer = replace(usual, rate=_raised(usual.rate), charge=_raised(usual.charge))
     is_dear = np.random.default_rng([seed, 1])
+    dates = np.random.default_rng([seed, 2])
     services, zones = usual.transit_days.shape
     nodes, items = int(random.integers(2, size.nodes + 1)), int(random.integers(1, 4))
     stock = random.integers(0, 4, (nodes, items))
@@ -64,6 +73,7 @@ def wave(seed: int, size: Size = TINY, orders_most: int = 4) -> Wave:
                     split_cost=int(random.integers(0, 150)),
                     shipments_max=int(random.integers(1, 4)),
                     ship_complete=bool(random.random() < 0.1),
+                    **_dated(dates, there),
                 )
                 if (stock[np.ix_(known, chosen)] > 0).all()
                 else _plain(table, random, stock, known, chosen, size),
@@ -78,6 +88,16 @@ def wave(seed: int, size: Size = TINY, orders_most: int = 4) -> Wave:
         pick_capacity=random.integers(0, 8, nodes),
         slots=random.integers(0, 5, (nodes, services)),
     )
+
+
+def _dated(random: np.random.Generator, there: tuple[int, int]) -> dict[str, Any]:
+    """When things would arrive, and in half of the orders how late they may."""
+    return {
+        "ready_day": random.integers(0, 3, there),
+        "promised_day": int(random.integers(3, 8)),
+        "late_cost_per_day": int(random.integers(0, 60)),
+        "days_late_max": int(random.choice([0, 1, NEVER_TOO_LATE, NEVER_TOO_LATE])),
+    }
 
 
 def _raised(money: np.ndarray) -> np.ndarray:

@@ -17,7 +17,9 @@ import pytest
 import typer.main
 
 from engine import limits
+from engine.routing.plan import Status
 from engine.routing.prices.decide import Mode as PriceMode
+from engine.routing.solver import Strategy
 from engine.state import Capacity, State
 from holdfast import errors
 from holdfast.cli import exits
@@ -151,6 +153,7 @@ def exported() -> Iterator[Any]:
     Verifications(gateway, metrics, interval_ms=0)
     routing = RoutingMetrics()
     routing.conflict("CAPACITY_EXHAUSTED")
+    routing.solved(Strategy.EXACT, Status.OPTIMAL, 1, 0.0)
     metrics.add_gauges(routing.collect)
     metrics.add_gauges(PriceMetrics(PriceSettings(PriceMode.ON, 1, 1)).collect)
     metrics.add_gauges(WaveMetrics(SolverPool()).collect)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -71,6 +72,82 @@ async def test_what_keeps_a_node_out_is_named(empty: Wire):
     services = {one.carrier_service: one for one in reply.nodes[0].services}
     assert services["air"].reason == routing.NOT_CHOSEN_REASON_RULE
     assert services["air"].rule == "no-air"
+
+
+async def chicago(wire: Wire, order: routing.RoutingOrder) -> tuple[str, dict[str, str]]:
+    """Why Chicago is not in the plan; and why each service is not Newark's, which is."""
+    reply = await explain(wire, order=order)
+    found = {node.node: node for node in reply.nodes}
+    assert found["newark"].chosen
+    return reasons(reply)["chicago"], {
+        one.carrier_service: routing.NotChosenReason.Name(one.reason).removeprefix(
+            "NOT_CHOSEN_REASON_"
+        )
+        for one in found["newark"].services
+    }
+
+
+async def test_a_node_that_can_pick_no_more_lacks_capacity(empty: Wire):
+    await small.build(empty)
+    node = small.node("chicago", pick_capacity_per_day=0)
+    await empty.network.UpsertNode(network.UpsertNodeRequest(node=node))
+    assert (await chicago(empty, small.order(("mug", 2))))[0] == "CAPACITY"
+
+
+async def test_a_full_pickup_lacks_capacity(empty: Wire):
+    """Nothing by ground from Newark, nothing at all from Chicago."""
+    await small.build(empty)
+    pickups = [network.Pickup(node=place, minute=1020) for place in small.NODES]
+    pickups[1].capacity = 0
+    await small.upsert(empty, small.service("air", pickups=pickups))
+    pickups[0].capacity = 0
+    await small.upsert(empty, small.service("ground", pickups=pickups))
+    order = small.order(("mug", 2), excluded_nodes=["manhattan"])
+    assert await chicago(empty, order) == (
+        "CAPACITY",
+        {"ground": "CAPACITY", "air": "UNSPECIFIED"},
+    )
+
+
+async def test_where_the_pickup_in_time_has_gone_the_cutoff_has_passed(empty: Wire):
+    """On Thursday is too late for a carrier that comes on Friday; ground is never that fast."""
+    await small.build(empty)
+    pickups = [network.Pickup(node=place, minute=1020) for place in small.NODES]
+    pickups[1].days.append(network.WEEKDAY_FRIDAY)
+    await small.upsert(empty, small.service("air", pickups=pickups))
+    transits = [network.Transit(zone=zone, days_min=2, days_max=9) for zone in small.ZONES]
+    await small.upsert(empty, small.service("ground", transits=transits))
+    order = small.order(("mug", 2), excluded_nodes=["manhattan"])
+    order.deliver_by_time.FromDatetime(datetime(2023, 11, 16, 12))
+    assert await chicago(empty, order) == (
+        "CUTOFF_PASSED",
+        {"ground": "CUTOFF_PASSED", "air": "UNSPECIFIED"},
+    )
+
+
+async def test_where_no_lane_begins_there_is_no_lane(empty: Wire):
+    """From Chicago no service goes anywhere, and by ground none from Newark either."""
+    await small.build(empty)
+    lanes = [network.Lane(origin_postal_prefix="606"), *small.service("air").lanes]
+    await small.upsert(empty, small.service("air", lanes=lanes))
+    await small.upsert(empty, small.service("ground", lanes=[network.Lane()]))
+    assert await chicago(empty, small.order(("mug", 2))) == (
+        "NO_LANE",
+        {"ground": "NO_LANE", "air": "UNSPECIFIED"},
+    )
+
+
+async def test_what_no_service_there_takes_is_not_carried(empty: Wire):
+    """Batteries go by air alone, which does not call at Chicago."""
+    await small.build(empty)
+    await empty.items("rug", weight_grams=2500, flags=["lithium_battery"])
+    await small.upsert(empty, small.service("ground", refused_flags=["lithium_battery"]))
+    pickups = [network.Pickup(node=place, minute=1020) for place in ("newark", "manhattan")]
+    await small.upsert(empty, small.service("air", pickups=pickups))
+    assert await chicago(empty, small.order(("rug", 1))) == (
+        "NOT_CARRIED",
+        {"ground": "NOT_CARRIED", "air": "UNSPECIFIED"},
+    )
 
 
 async def test_a_split_is_forced_where_a_node_has_only_some(empty: Wire):

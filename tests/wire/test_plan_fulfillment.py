@@ -189,22 +189,90 @@ async def test_the_pareto_set_has_what_is_faster_greener_and_in_fewer_parcels(bu
     }
     assert ("ground", reply.plans[0].cost_minor_units) in found
     assert any(service == "air" for service, _ in found)
-    measures = [
-        (
-            plan.cost_minor_units,
-            plan.delivery_window.end_time.seconds,
-            len(plan.shipments),
-            plan.co2e_grams,
-            -plan.delivery_window.probability_ppm,
-        )
-        for plan in reply.pareto_plans
-    ]
-    assert measures == sorted(measures)
-    for one in measures:
+    found = [measures(plan) for plan in reply.pareto_plans]
+    assert found == sorted(found)
+    for one in found:
         assert not any(
-            other != one and all(a <= b for a, b in zip(other, one, strict=True))
-            for other in measures
+            other != one and all(a <= b for a, b in zip(other, one, strict=True)) for other in found
         )
+
+
+CRITERIA = ("cost", "speed", "splits", "co2e", "risk")
+
+
+def measures(plan: Any) -> tuple[int, ...]:
+    """What plans are compared by, the less the better."""
+    return (
+        plan.cost_minor_units,
+        plan.delivery_window.end_time.seconds,
+        len(plan.shipments),
+        plan.co2e_grams,
+        -plan.delivery_window.probability_ppm,
+    )
+
+
+def better_in(one: Any, other: Any) -> list[str]:
+    """The criteria in which one plan is better than another."""
+    pairs = zip(CRITERIA, measures(one), measures(other), strict=True)
+    return [name for name, mine, others in pairs if mine < others]
+
+
+SLOW = [network.Transit(zone="near", days_min=2, days_max=2)]
+SAME_DAY = [network.Transit(zone=zone, days_min=1, days_max=1) for zone in small.ZONES]
+
+
+@pytest.mark.parametrize(
+    ("criterion", "ground", "air"),
+    [
+        ("speed", {"transits": SLOW}, {}),
+        ("co2e", {}, {"co2e_grams_per_parcel": 50}),
+        ("risk", {"reliability_ppm": 990_000}, {}),
+        (
+            "cost",
+            {"transits": SLOW, "reliability_ppm": 990_000},
+            {"co2e_grams_per_parcel": 50},
+        ),
+    ],
+)
+async def test_each_criterion_adds_a_plan_to_the_pareto_set(
+    empty: Wire, criterion: str, ground: dict[str, Any], air: dict[str, Any]
+):
+    """From Newark, near: by air it is 1,000 dearer, of more CO2e, as fast and as sure. Then ground
+    is made worse or air better in one thing, or air better in all but cost."""
+    await small.build(empty)
+    for place in ("chicago", "manhattan"):
+        await empty.stock("mug", place, 0)
+    order = small.order(("mug", 1))
+    reply = await small.plan(empty, order, include_pareto_plans=True)
+    assert [one.shipments[0].carrier_service for one in reply.pareto_plans] == ["ground"]
+    await small.upsert(empty, small.service("ground", **ground))
+    await small.upsert(empty, small.service("air", **air))
+    reply = await small.plan(empty, order, include_pareto_plans=True)
+    first, second = reply.pareto_plans
+    assert (first.shipments[0].carrier_service, first.cost_minor_units) == ("ground", 660)
+    assert (second.shipments[0].carrier_service, second.cost_minor_units) == ("air", 1660)
+    if criterion == "cost":
+        assert better_in(first, second) == ["cost"]
+    else:
+        assert better_in(second, first) == [criterion]
+
+
+async def test_fewer_splits_add_a_plan_to_the_pareto_set(empty: Wire):
+    """The mug in Newark, the rug in Manhattan, both in Chicago at a handling of 1,000; by ground a
+    day from anywhere, without CO2e."""
+    await small.build(empty)
+    chicago = small.node("chicago", parcel_handling_cost=small.money(1000))
+    await empty.network.UpsertNode(network.UpsertNodeRequest(node=chicago))
+    await empty.stock("rug", "newark", 0)
+    await empty.stock("mug", "manhattan", 0)
+    await small.upsert(empty, small.service("ground", transits=SAME_DAY, co2e_grams_per_parcel=0))
+    order = small.order(("mug", 1), ("rug", 1))
+    reply = await small.plan(empty, order, include_pareto_plans=True)
+    first, second = reply.pareto_plans
+    assert sorted(one.node for one in first.shipments) == ["manhattan", "newark"]
+    assert [one.node for one in second.shipments] == ["chicago"]
+    assert (first.cost_minor_units, second.cost_minor_units) == (660 + 1020, 2220)
+    assert better_in(second, first) == ["splits"]
 
 
 async def test_a_change_of_the_network_counts_from_the_next_call(built: Wire):
@@ -327,26 +395,44 @@ async def test_a_budget_of_zero_is_the_usual_one(built: Wire):
     assert zero.report.proven_optimal
 
 
-async def test_lanes_without_rates_and_calendars_without_days_lead_nowhere(built: Wire):
+async def test_lanes_without_rates_lead_nowhere(built: Wire):
     for name in small.RATES:
         made = small.service(name, rates=[])
         await small.upsert(built, made)
     error = await refused(small.plan(built, small.order(("mug", 1))))
     assert error.metadata["constraint"] == "NO_LANE"
-    for name in small.RATES:
-        await small.upsert(built, small.service(name))
-    never = network.Calendar(
-        working_days=[network.WEEKDAY_MONDAY],
-        holidays=[
-            (date(2023, 11, 13) + timedelta(days=7 * week)).isoformat() for week in range(130)
-        ],
-    )
-    for place in small.NODES:
-        await built.network.UpsertNode(
-            network.UpsertNodeRequest(node=small.node(place, calendar=never))
-        )
+
+
+NEVER = network.Calendar(
+    working_days=[network.WEEKDAY_MONDAY],
+    holidays=[(date(2023, 11, 13) + timedelta(days=7 * week)).isoformat() for week in range(130)],
+)
+
+
+async def test_nodes_that_never_work_can_pick_nothing(built: Wire):
+    """One that works is enough; without it the answer says that there may be no working day."""
+    for place in ("newark", "manhattan", "chicago"):
+        reply = await small.plan(built, small.order(("mug", 1)))
+        assert [one.node for one in reply.plans[0].shipments] == [place]
+        node = small.node(place, calendar=NEVER)
+        await built.network.UpsertNode(network.UpsertNodeRequest(node=node))
     error = await refused(small.plan(built, small.order(("mug", 1))))
-    assert error.metadata["constraint"] in ("PICK_CAPACITY", "NO_LANE", "SERVICE_CLOSED")
+    assert (error.reason, error.metadata["constraint"]) == ("NO_FEASIBLE_PLAN", "PICK_CAPACITY")
+    assert error.metadata["available"] == "0"
+    assert "no working day" in error.message
+
+
+async def test_carriers_that_never_work_have_no_lane(built: Wire):
+    """One that works is enough; without it the answer says that there may be no working day."""
+    for name in ("ground", "air"):
+        reply = await small.plan(built, small.order(("mug", 1)))
+        assert reply.plans[0].shipments[0].carrier_service == name
+        made = small.service(name)
+        made.calendar.CopyFrom(NEVER)
+        await small.upsert(built, made)
+    error = await refused(small.plan(built, small.order(("mug", 1))))
+    assert (error.reason, error.metadata["constraint"]) == ("NO_FEASIBLE_PLAN", "NO_LANE")
+    assert "no working day" in error.message
 
 
 async def test_an_empty_network_ships_nothing(empty: Wire):

@@ -293,6 +293,34 @@ async def test_a_rejected_order_moves_and_keeps_its_hold_until_then(empty: Wire)
     await empty.verify()
 
 
+async def test_an_order_leaves_a_carrier_service_this_time(empty: Wire):
+    """A node is left for good, a service until the next replan, which may name it again."""
+    await small.build(empty)
+    made = await promise(empty, ("mug", 2), reservation_id="a")
+    assert made.plan.shipments[0].carrier_service == "ground"
+    moved = await empty.routing.ReplanOrder(
+        routing.ReplanOrderRequest(reservation_id="a", excluded_carrier_services=["ground"])
+    )
+    (shipment,) = moved.plan.shipments
+    assert (shipment.node, shipment.carrier_service) == ("newark", "air")
+    assert moved.plan.cost_minor_units == made.plan.cost_minor_units + 1000
+    again = await empty.routing.ReplanOrder(
+        routing.ReplanOrderRequest(reservation_id="a", excluded_nodes=["newark"])
+    )
+    (shipment,) = again.plan.shipments
+    assert (shipment.node, shipment.carrier_service) == ("manhattan", "ground")
+    assert await available(empty, "mug", "newark") == 5
+    none = await refused(
+        empty.routing.ReplanOrder(
+            routing.ReplanOrderRequest(
+                reservation_id="a", excluded_carrier_services=["air", "ground"]
+            )
+        )
+    )
+    assert (none.reason, none.metadata["constraint"]) == ("NO_FEASIBLE_PLAN", "SERVICE_CLOSED")
+    await empty.verify()
+
+
 async def test_its_own_units_are_free_when_an_order_is_planned_anew(empty: Wire):
     """All mugs are held by the order itself: it can still stay where it is."""
     await small.build(empty)

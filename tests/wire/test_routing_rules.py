@@ -52,14 +52,109 @@ async def test_prefer_is_worth_what_it_says(empty: Wire):
         assert await nodes_of(empty, ("mug", 1)) == [node]
 
 
-async def test_lines_are_kept_together(empty: Wire):
-    """Six of each: Newark has five, so one of each comes from elsewhere; together they can not."""
+@pytest.mark.parametrize(
+    ("services", "service", "cost"),
+    [
+        ('service.name == "ground"', "air", 1600 + 60),
+        ('service.carrier == "post"', "air", 1600 + 60),
+        ('service.carrier == "sky"', "ground", 600 + 60),
+    ],
+)
+async def test_exclude_takes_services_away(empty: Wire, services: str, service: str, cost: int):
+    """Ground is of the carrier post, air of another one."""
+    await small.build(empty)
+    await empty.network.UpsertCarrier(
+        network.UpsertCarrierRequest(carrier=network.Carrier(carrier="sky"))
+    )
+    await small.upsert(empty, small.service("air", carrier="sky"))
+    await small.rules(empty, f"rules: [{{name: not-by, exclude: {{services: '{services}'}}}}]")
+    best = (await small.plan(empty, small.order(("mug", 1)))).plans[0]
+    assert (best.shipments[0].carrier_service, best.cost_minor_units) == (service, cost)
+
+
+@pytest.mark.parametrize("nodes", ['"coast" in node.groups', '"damp" in node.flags'])
+async def test_nodes_are_told_by_their_groups_and_flags(empty: Wire, nodes: str):
+    """Newark is of the group, and damp: what is cheapest there comes from the store."""
+    await small.build(empty)
+    await small.rules(empty, f"rules: [{{name: not-from, exclude: {{nodes: '{nodes}'}}}}]")
+    assert await nodes_of(empty, ("mug", 1)) == ["newark"]
+    coast = network.NodeGroup(node_group="coast", nodes=["newark"])
+    await empty.network.UpsertNodeGroup(network.UpsertNodeGroupRequest(node_group=coast))
+    damp = small.node("newark")
+    damp.flags.append("damp")
+    await empty.network.UpsertNode(network.UpsertNodeRequest(node=damp))
+    assert await nodes_of(empty, ("mug", 1)) == ["manhattan"]
+
+
+async def test_a_preferred_service_is_worth_what_it_says(empty: Wire):
+    """A mug by air is 1,000 dearer than by ground."""
+    await small.build(empty)
+    for worth, service, cost in ((999, "ground", 660 + 999), (1001, "air", 1660)):
+        await small.rules(
+            empty,
+            f"""
+            rules:
+              - name: fast-first
+                prefer: {{services: 'service.name == "air"', worth: {worth}}}
+            """,
+        )
+        best = (await small.plan(empty, small.order(("mug", 1)))).plans[0]
+        assert (best.shipments[0].carrier_service, best.cost_minor_units) == (service, cost)
+
+
+async def build_dear_whole(wire: Wire) -> None:
+    """Mugs in Newark, rugs in Manhattan, both in Chicago, where a shipment's handling is 1,000.
+
+    A mug and a rug are 600 + 60 and 800 + 220 in two shipments, 1,200 + 1,020 in one.
+    """
+    await small.build(wire)
+    chicago = small.node("chicago", parcel_handling_cost=small.money(1000))
+    await wire.network.UpsertNode(network.UpsertNodeRequest(node=chicago))
+    await wire.stock("rug", "newark", 0)
+    await wire.stock("mug", "manhattan", 0)
+
+
+SPLIT, WHOLE = (["manhattan", "newark"], 660 + 1020), (["chicago"], 2220)
+
+
+async def of_mug_and_rug(wire: Wire, *groups: str) -> tuple[list[str], int]:
+    """Nodes and cost. `groups`: which the mug and the rug are kept together in."""
+    order = small.order(("mug", 1), ("rug", 1))
+    for line, group in zip(order.lines, groups, strict=False):
+        line.keep_together_group = group
+    best = (await small.plan(wire, order)).plans[0]
+    return sorted(one.node for one in best.shipments), best.cost_minor_units
+
+
+async def test_a_group_of_the_order_ships_whole_also_where_that_is_dearer(empty: Wire):
+    await build_dear_whole(empty)
+    assert await of_mug_and_rug(empty) == SPLIT
+    assert await of_mug_and_rug(empty, "one", "other") == SPLIT
+    assert await of_mug_and_rug(empty, "set", "set") == WHOLE
+
+
+async def test_all_lines_are_kept_together(empty: Wire):
+    await build_dear_whole(empty)
+    assert await of_mug_and_rug(empty) == SPLIT
+    await small.rules(empty, "rules: [{name: together, keep_together: true}]")
+    assert await of_mug_and_rug(empty) == WHOLE
+
+
+async def test_lines_of_a_flag_are_kept_together(empty: Wire):
+    await build_dear_whole(empty)
+    await small.rules(empty, "rules: [{name: sets, keep_together: '\"set\" in line.flags'}]")
+    await empty.items("mug", weight_grams=900, flags=["set"])
+    assert await of_mug_and_rug(empty) == SPLIT  # the rug is not of the set
+    await empty.items("rug", weight_grams=2500, flags=["set"])
+    assert await of_mug_and_rug(empty) == WHOLE
+
+
+async def test_a_line_is_kept_whole(empty: Wire):
+    """Five mugs lie at three nodes."""
     await small.build(empty)
     await empty.stock("mug", "newark", 1)
-    assert len(await nodes_of(empty, ("mug", 5), ("rug", 5))) >= 1
     await empty.stock("mug", "chicago", 2)
     await empty.stock("mug", "manhattan", 2)
-    # Five mugs lie at three nodes.
     assert len(await nodes_of(empty, ("mug", 5))) == 3
     await small.rules(empty, "rules: [{name: together, keep_together: 'line.sku == \"mug\"'}]")
     error = await refused(small.plan(empty, small.order(("mug", 5))))

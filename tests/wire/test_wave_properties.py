@@ -1,9 +1,11 @@
-"""Waves of chance: never over stock or capacity, every unit once, and the ledger says the same."""
+"""Waves of chance: never over stock or capacity, every unit once and no later than allowed, and the
+ledger says the same."""
 
 from __future__ import annotations
 
 import random
 from collections import Counter
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -14,6 +16,7 @@ from tests.wire.test_plan_orders import settings, wave
 
 pytestmark = pytest.mark.wire
 
+DAY = timedelta(days=1)
 ZIPS = ("10002", "60601", "94105", "30301", "98101", "02108")
 
 
@@ -39,6 +42,13 @@ async def test_a_wave_takes_what_there_is_and_each_unit_once(built: Wire, seed: 
         for at in range(18)
     ]
     orders = [one for one in orders if len({line.sku for line in one.lines}) == len(one.lines)]
+    for at, order in enumerate(orders):
+        # By ground it takes until the 16th where it is near, the 18th in the middle, else the 20th.
+        if at % 3:
+            order.deliver_by_time.FromDatetime(datetime(2023, 11, 16 + at % 4, 12))
+        if at % 3 == 2:
+            order.late_cost_per_day_minor_units = 10
+            order.days_late_max = 1 + at % 2
     proposed = await wave(built, orders, settings(seed=seed))
     held = await wave(built, orders, settings(seed=seed, hold=True))
     for told in (proposed, held):
@@ -51,6 +61,11 @@ async def test_a_wave_takes_what_there_is_and_each_unit_once(built: Wire, seed: 
                 continue
             shipped: Counter[str] = Counter()
             for one in result.plan.shipments:
+                assert one.days_late <= order.days_late_max
+                if order.HasField("deliver_by_time"):
+                    # The window ends with the day, at midnight west of Greenwich.
+                    by = order.deliver_by_time.ToDatetime() + timedelta(days=order.days_late_max)
+                    assert one.delivery_window.end_time.ToDatetime().date() <= by.date() + DAY
                 units = sum(line.quantity for line in one.lines)
                 picked[one.node, one.pick_date] += units
                 if one.slot:

@@ -378,7 +378,6 @@ class PromiseService:
             if not tried.is_conflict:
                 await self._remember_refusal(wish, name, 0, last, call)
                 raise Refused(last)
-            self._metrics.replans += 1
         elif (known := self._log.by_request(state, wish.key.request)) is not None:
             name, decision = known
             if decision.key.fingerprint != wish.key.fingerprint:
@@ -394,6 +393,7 @@ class PromiseService:
         for number in range(attempt, beyond):
             self._keeper.refresh()
             name = name or self._log.next_name(wish.order.reservation_id)
+            self._metrics.replans += number > 0
             # Anew one after another: planned at the same time they would meet again, at the next
             # node with too little for all of them, and some give up while there is stock elsewhere.
             async with self._anew if number else contextlib.nullcontext():
@@ -402,7 +402,6 @@ class PromiseService:
             if reply is not None:
                 return reply
             last = refused
-            self._metrics.replans += 1
         await self._leave_open(wish, name, number, call)
         raise Refused(_stale(wish.order.reservation_id, wish.replans_max, last))
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from google.protobuf.message import Message
 
 from engine.routing import limits as solver
-from engine.routing.plan import Plan, Status
+from engine.routing.plan import Plan
 from engine.routing.prices.decide import Mode
 from engine.routing.solver import Strategy
 from engine.state import State
@@ -178,17 +178,17 @@ class RoutingService:
         solved = self.planner.solve(
             assembly, strategy=strategy, plans_max=plans_max, work_budget=budget
         )
+        has_plan = bool(solved.answer.costs)
+        if has_plan and self.prices.mode is not Mode.OFF and strategy is Strategy.EXACT:
+            solved = self._priced(solved, state, now_ms, plans_max=plans_max, budget=budget)
         answer = solved.answer
-        self._metrics.solved(
-            answer.status, solved.nanoseconds, answer.gap if answer.costs else None
-        )
-        if solved.answer.status in (Status.INFEASIBLE, Status.UNDECIDED):
+        gap = answer.gap if has_plan else None
+        self._metrics.solved(strategy, answer.status, solved.nanoseconds, gap)
+        if not has_plan:
             if len(assembly.nodes) < len(network.node_names):
                 assembly = assemble(network, state, order, now_ms, held=held, everywhere=True)
                 solved = self.planner.solve(assembly, work_budget=budget)
             raise no_plan(solved)
-        if self.prices.mode is not Mode.OFF and strategy is Strategy.EXACT:
-            return self._priced(solved, state, now_ms, plans_max=plans_max, budget=budget)
         return solved
 
     def _priced(

@@ -8,8 +8,15 @@ import numpy as np
 import pytest
 
 from benchmarks.routing_orders import CLASSES, orders
-from engine.routing.plan import Status
-from engine.routing.problem import NO_GROUP, SHIPMENTS_MAX, Problem
+from engine.routing.plan import Plan, Status
+from engine.routing.problem import (
+    DAYS_LATE_MAX,
+    NEVER_TOO_LATE,
+    NO_GROUP,
+    PROMISED_DAY,
+    SHIPMENTS_MAX,
+    Problem,
+)
 from engine.routing.solver import Solver, Strategy
 from tests.routing.instances import LINES_8, SMALL, seeded
 
@@ -39,22 +46,21 @@ def solver() -> Solver:
 
 
 def changed(problem: Problem, **arrays: Any) -> Problem:
-    """The same order with other arrays."""
+    """The same order with other arrays or scalars."""
     names = set(problem.arrays._fields) - {"terms"}
     tariff = {"step_g", "charge", "volume_divisor", "parcels_max", "transit_days"}
     tariff |= {"limit_step", "limit_g"}
     values = {name: getattr(problem.arrays, name) for name in names - tariff} | arrays
     terms = problem.arrays.terms
-    return Problem.of(
-        problem.tariff,
-        **values,
-        split_cost=int(terms[0]),
-        shipments_max=int(terms[1]),
-        ship_complete=bool(terms[2]),
-        promised_day=int(terms[3]),
-        late_cost_per_day=int(terms[4]),
-        days_late_max=int(terms[5]),
-    )
+    scalars = {
+        "split_cost": int(terms[0]),
+        "shipments_max": int(terms[1]),
+        "ship_complete": bool(terms[2]),
+        "promised_day": int(terms[3]),
+        "late_cost_per_day": int(terms[4]),
+        "days_late_max": int(terms[5]),
+    }
+    return Problem.of(problem.tariff, **scalars | values)
 
 
 @pytest.mark.parametrize("strategy", list(Strategy))
@@ -86,6 +92,35 @@ def test_a_plan_ships_every_unit_once_and_takes_no_more_than_there_is(
             for group in {int(one) for one in a.group if one != NO_GROUP}:
                 assert (taken[:, a.group == group].any(axis=1)).sum() == 1, seed
     assert checked > 100
+
+
+def latest(problem: Problem, plan: Plan) -> int:
+    """By how many days the latest shipment is late."""
+    a = problem.arrays
+    late = []
+    for one in plan.shipments:
+        zone = a.zone[one.node, one.service]
+        arrival = a.ready_day[one.node, one.service] + a.transit_days[one.service, zone]
+        late.append(max(0, int(arrival - a.terms[PROMISED_DAY])))
+    assert late == [one.days_late for one in plan.shipments]
+    return max(late)
+
+
+@pytest.mark.parametrize("strategy", list(Strategy))
+def test_no_shipment_is_later_than_the_order_allows(solver: Solver, strategy: Strategy) -> None:
+    """Of any plan in the ranking. Some of the same orders would be later if they were allowed."""
+    would_be_later = 0
+    for seed in range(400):
+        problem = seeded(seed, LINES_8)
+        most = int(problem.arrays.terms[DAYS_LATE_MAX])
+        if most == NEVER_TOO_LATE:
+            continue
+        answer = solver.solve(problem, strategy=strategy, plans_max=3)
+        assert all(latest(problem, plan) <= most for plan in answer.plans), seed
+        free = changed(problem, days_late_max=NEVER_TOO_LATE)
+        freely = solver.solve(free, strategy=strategy, plans_max=3)
+        would_be_later += any(latest(free, plan) > most for plan in freely.plans)
+    assert would_be_later > 10
 
 
 def test_more_stock_never_raises_the_cost(solver: Solver) -> None:

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.wave_orders import wave_of
 from engine.routing.infeasible import Constraint
 from engine.routing.plan import Status
-from engine.routing.problem import Problem
+from engine.routing.problem import DAYS_LATE_MAX, PROMISED_DAY, Problem
 from engine.routing.waves.answer import WaveAnswer
 from engine.routing.waves.budget import ClockBudget, WorkBudget
 from engine.routing.waves.pool import NONE
@@ -23,7 +23,8 @@ WAVES = 150
 
 
 def check(answer: WaveAnswer) -> None:
-    """Every unit once, nothing over what there is, costs as said: from the plans alone."""
+    """Every unit once, nothing over what there is or later than allowed, costs as said: from the
+    plans alone."""
     asked = answer.wave
     nodes, items, services = asked.nodes, asked.items, asked.services
     taken: Counter[int] = Counter()
@@ -34,7 +35,11 @@ def check(answer: WaveAnswer) -> None:
             continue
         cost += plan.cost
         shipped: Counter[int] = Counter()
+        a = order.problem.arrays
         for each in plan.shipments:
+            transit = a.transit_days[each.service, a.zone[each.node, each.service]]
+            late = a.ready_day[each.node, each.service] + transit - a.terms[PROMISED_DAY]
+            assert max(0, late) == each.days_late <= a.terms[DAYS_LATE_MAX]
             node = int(order.node[each.node])
             shipped.update(each.units)
             assert sum(each.units.values()) <= order.problem.arrays.pick_capacity[each.node]
