@@ -23,10 +23,17 @@ class Measure:
 
 
 MEASURES: dict[str, Measure] = {
-    "peak_goodput": Measure("calls answered a second at the measured capacity"),
+    "capacity": Measure(
+        "calls answered a second while callers wait for each other, measured first; multiples "
+        "count from its journeys"
+    ),
+    "peak_goodput": Measure(
+        "calls answered a second in phases of the role peak, where shoppers come by themselves as "
+        "in the overload; where there is none, the capacity"
+    ),
     "goodput_2x": Measure(
-        "calls answered a second at 2 times the capacity, as a share of it; not measured where the "
-        "generators could not make that many",
+        "calls answered a second at 2 times the capacity, as a share of the peak; not measured "
+        "where the generators could not make that many",
         ".3f",
     ),
     "goodput_5x": Measure("the same at 5 times", ".3f"),

@@ -107,7 +107,8 @@ def _cards(result: Result) -> list[dict[str, str]]:
         ("calls answered", f"{answered:,}", f"of {ended.total():,} that were due"),
     ]
     if told["peak_goodput"] is not None:
-        cards.append(("capacity", f"{told['peak_goodput']:,.0f}/s", "calls, measured first"))
+        hint = f"calls; {told['capacity'] or 0:,.0f} where callers wait for each other"
+        cards.append(("peak", f"{told['peak_goodput']:,.0f}/s", hint))
     if told["goodput_10x"] is not None:
         hint = f"goodput at 10x; the generators made {told['offered_multiple_max'] or 0:.1f}x"
         cards.append(("at ten times", f"{told['goodput_10x']:.0%}", hint))
@@ -151,7 +152,7 @@ def _phases(result: Result) -> list[dict[str, Any]]:
         outcomes = recording.outcomes({at})
         answered = answered_in(recording, {at}) / seconds
         lag = recording.lag_by_phase.get(at)
-        peak = result.capacity[0] if result.capacity else 0.0
+        peak = result.measured["peak_goodput"] if result.capacity else 0.0
         cores = _cores_in_use(result, at)
         begun, used_us = recording.begun_by_phase[at], recording.core_us_by_phase[at]
         rate = f"{first:,.0f}" + ("" if first == last else f" to {last:,.0f}")

@@ -141,6 +141,9 @@ def _goodput(result: Result, told: dict[str, float | None]) -> None:
     if result.capacity is None:
         return
     peak, journeys = result.capacity
+    told["capacity"] = peak
+    if at_peak := result.phases_of("peak"):
+        peak = answered_in(recording, at_peak) / sum(seconds[at] for at in at_peak)
     told["peak_goodput"] = peak
     for name, multiple in _MULTIPLES.items():
         phases = {

@@ -21,7 +21,7 @@ STEPS = ("browse", "plan", "hold", "promise", "confirm", "cancel", "extend", "tr
 # Steps that make a reservation, and steps of routing.
 MAKING = ("hold", "promise")
 ROUTED = ("plan", "promise")
-ROLES = ("", "baseline", "overload", "recovery")
+ROLES = ("", "baseline", "peak", "overload", "recovery")
 EVENTS = (*("slow_redis", "restart", "kill", "feed", "reconnect", "expiry", "hostile"),)
 HOSTILE = ("rapid_reset", "idle_connections", "ping_flood", "slow_reader", "large_messages")
 _THINK = re.compile(r"think:(\d+(?:\.\d+)?)(?:-(\d+(?:\.\d+)?))?")

@@ -67,7 +67,7 @@ from server.standing_by import StandingBy
 from server.transport.admission import Admission
 from server.transport.connection_limits import ConnectionLimits
 from server.transport.health import Health
-from server.transport.poller import keep_poller_in_background
+from server.transport.poller import keep_in_background
 from server.transport.server import CannotListen, Listener, build, build_settling
 from server.transport.services.admin import SnapshotNotTaken, SnapshotTaken
 from server.transport.tls import CertificateRefused, Certificates
@@ -300,7 +300,7 @@ class Server:
         for each in listeners:
             await each.start()
             self._grpc.append(each.server)
-        keep_poller_in_background()
+        keep_in_background()
         _log.info(
             "listening",
             port=self.port,

@@ -20,7 +20,7 @@ from grpc._cython import cygrpc
 
 from server.transport import hands, server
 from server.transport.hands import HANDS, Hands
-from server.transport.poller import pollers
+from server.transport.poller import pollers, readers
 from tests.wire.conftest import Wire, create
 
 pytestmark = pytest.mark.wire
@@ -67,10 +67,13 @@ async def at_once(wire: Wire, count: int) -> list[grpc.StatusCode]:
 
 
 @pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="only Linux has it")
-async def test_the_thread_that_hears_the_core_does_not_interrupt_the_loop(tmp_path: Path):
+async def test_the_threads_that_hear_the_network_do_not_interrupt_the_loop(tmp_path: Path):
     wire = await stocked(tmp_path)
     assert pollers(), "grpc.aio's thread has another name: look for `_poll_wrapper`"
+    assert readers(), "the core's threads have other names: look for `event_engine`"
     assert {os.sched_getscheduler(each) for each in pollers()} == {os.SCHED_BATCH}
+    # The calls of this test come from the same process: it may have made more of them since.
+    assert os.SCHED_BATCH in {os.sched_getscheduler(each) for each in readers()}
     await wire.stop()
 
 

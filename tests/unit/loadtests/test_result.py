@@ -9,7 +9,7 @@ import pytest
 from loadtests.judge import Verdict
 from loadtests.measures import MEASURES, RESULT_KEYS
 from loadtests.result import Result
-from tests.unit.loadtests.results import recording, result
+from tests.unit.loadtests.results import CAPACITY, FILE, recording, result
 
 
 def missed(made: Result) -> set[str]:
@@ -45,6 +45,16 @@ def test_a_multiple_that_the_generators_could_not_make_is_not_measured() -> None
     assert made.measured["goodput_2x"] is None
     assert "goodput_2x" in missed(made)
     assert any("could only make 1.0 times the capacity" in note for note in made.notes)
+
+
+def test_the_peak_is_what_was_answered_when_just_so_many_came_by_themselves() -> None:
+    calm, twice, after = FILE["phase"]
+    made = result(phase=[{**calm, "role": "peak"}, twice, after])
+    assert made.measured["capacity"] == CAPACITY
+    # 50 holds and 200 confirms a second in the phase of that role, 100 holds in the overload.
+    assert made.measured["peak_goodput"] == 250.0
+    assert made.measured["goodput_2x"] == pytest.approx(0.4)
+    assert result().measured["peak_goodput"] == result().measured["capacity"] == CAPACITY
 
 
 def test_recovery_is_counted_from_the_end_of_the_last_overload() -> None:
