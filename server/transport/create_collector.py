@@ -72,6 +72,7 @@ class CreateCollector:
         self._channels = channels
         self._waiting: list[_Waiting] = []
         self._crowd = Crowd(busy_share)
+        self._enough = 0.0  # for the set that gathers
         self._flush: asyncio.Handle | None = None
         # Asking for it is a call of the system in Python 3.11.
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -87,11 +88,12 @@ class CreateCollector:
         self._waiting.append(waiting)
         self._crowd.enter()
         if self._flush is None:
+            self._enough = self._crowd.enough
             if self._crowd.is_load:
                 self._flush = loop.call_later(_GATHER_S * self._crowd.patience, self._send)
             else:
                 self._flush = loop.call_soon(self._send)
-        elif self._crowd.is_together(len(self._waiting)):
+        elif len(self._waiting) >= self._enough:
             self._flush.cancel()
             self._send()
         try:

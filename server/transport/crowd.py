@@ -63,10 +63,11 @@ class Crowd:
         """How long to wait for company, as a part of the longest."""
         return max(_PATIENCE_MIN, min(1.0, self._busy_share() ** 2))
 
-    def is_together(self, count: int) -> bool:
-        """Whether so many need not wait for more: while their answer comes the rest gathers."""
+    @property
+    def enough(self) -> float:
+        """So many need not wait for more: while their answer comes the rest gathers."""
         part = _TOGETHER_BUSY if self._busy_share() > _BUSY else _TOGETHER
-        return count >= min(max(self.of_late * part, _TOGETHER_MIN), _TOGETHER_MAX)
+        return min(max(self.of_late * part, _TOGETHER_MIN), _TOGETHER_MAX)
 
 
 def is_in_hurry(remaining_s: float | None) -> bool:

@@ -98,7 +98,7 @@ class Gathering:
                 if is_worth_it
                 else loop.call_soon(self._go)
             )
-        elif count >= _TOGETHER_MAX or self._crowd.is_together(count):
+        elif count >= _TOGETHER_MAX or count >= self._crowd.enough:
             self._flush.cancel()
             self._go()
 
