@@ -17,6 +17,9 @@ from holdfast.values.inventory import Count
 
 COUNTED_NODE = "WAREHOUSE-1"
 OFF_BY_ONE_IN = 50
+LINE_UNITS_MAX = 100
+"""A count that finds fewer leaves room for a line of so many, the data's largest, that is shipped
+before it is entered: a position that would fall below 0 is refused."""
 COUNTS_PER_REQUEST = 1_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -61,6 +64,8 @@ class StockCount:
             off = 0
             if number % OFF_BY_ONE_IN == 0:
                 off = (-3, 2, -1)[number // OFF_BY_ONE_IN % 3]
+                if off < 0 and ledger.balances[position].on_hand + off < LINE_UNITS_MAX:
+                    off = 0
             sheet.append((position, max(0, there + off)))
         return sheet
 
