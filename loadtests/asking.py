@@ -23,7 +23,7 @@ from loadtests.scenario import Journey, Shop
 
 Line = tuple[str, str, int]
 """SKU, node, units."""
-_EXTENSION_S = 60
+EXTENSION_S = 60
 _HOLDS_KEPT_MAX = 10_000
 
 # Where nodes are and parcels go to: all over the country, by postal code.
@@ -98,7 +98,7 @@ class Asking:
         if step == "track":
             return _of_none(reservation_calls.get(held))
         settle: Any = getattr(reservation_calls, step)  # confirm, cancel, extend
-        options = {"ttl": _EXTENSION_S} if step == "extend" else {}
+        options = {"ttl": EXTENSION_S} if step == "extend" else {}
         return _of_none(settle(held, request_id=self._request_id(), **options))
 
     def _request_id(self) -> str:

@@ -59,7 +59,9 @@ MEASURES: dict[str, Measure] = {
         ".0f",
     ),
     "confirm_success": Measure(
-        "confirms of holds that had not expired that succeeded in the end, as a share", ".5f"
+        "confirms that succeeded in the end, as a share of those whose hold had not expired when "
+        "they were first sent",
+        ".5f",
     ),
     "overload_hold_success": Measure(
         "holds that the ledger answered in phases of the role overload, as a share", ".5f"
@@ -68,7 +70,9 @@ MEASURES: dict[str, Measure] = {
         "calls that ended in an error other than a decision of the ledger, as a share of all", ".5f"
     ),
     "refusals_explained": Measure(
-        "calls the server turned away that got a reason and a time to come back, as a share", ".4f"
+        "calls the server turned away that got a reason and a time to come back, as a share; what "
+        "gRPC's core refuses carries nothing on the wire, and our client adds both",
+        ".4f",
     ),
     "memory_growth_mib": Measure(
         "the server's resident memory at its greatest, over that before the first arrival, MiB",

@@ -27,7 +27,9 @@ OUTCOMES = (SERVED, DECLINED, REFUSED, HELD_BACK, LATE, FAILED)
 ANSWERED = (SERVED, DECLINED)
 _THROTTLED = f"{Throttled.default_code.name} {Throttled.default_reason}"
 _COUNTERS = ("offered", "ended", "phase_ended", "begun_by_phase", "core_us_by_phase", "reasons")
-_NUMBERS = ("refusals_explained", "asked_again", "retries", "connects", "not_made")
+_NUMBERS = (
+    *("refusals_explained", "confirms_too_late", "asked_again", "retries", "connects", "not_made"),
+)
 
 
 @dataclass(slots=True)
@@ -54,6 +56,8 @@ class Recording:
     """(step, outcome, code and reason) -> calls."""
     refusals_explained: int = 0
     """Of those turned away by the server: with a reason and a time to come back."""
+    confirms_too_late: int = 0
+    """Confirms that were first sent when the hold's time had passed, and were told so."""
     asked_again: int = 0
     """Confirms that were sent once more by the shopper."""
     retries: int = 0

@@ -171,12 +171,7 @@ def _goodput(result: Result, told: dict[str, float | None]) -> None:
 
 def _confirm_success(recording: Recording) -> float | None:
     outcomes = recording.outcomes(steps={"confirm"})
-    expired = sum(
-        count
-        for (step, _, reason), count in recording.reasons.items()
-        if step == "confirm" and reason.endswith("RESERVATION_EXPIRED")
-    )
-    asked = outcomes.total() - expired
+    asked = outcomes.total() - recording.confirms_too_late
     return outcomes[SERVED] / asked if asked > 0 else None
 
 

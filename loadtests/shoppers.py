@@ -19,9 +19,15 @@ from typing import Any
 import grpc
 
 from holdfast.calls.call import Call
-from holdfast.errors import DeadlineExceeded, HoldfastError, InsufficientStock, Throttled
+from holdfast.errors import (
+    DeadlineExceeded,
+    HoldfastError,
+    InsufficientStock,
+    ReservationExpired,
+    Throttled,
+)
 from holdfast.retry import Attempts
-from loadtests.asking import Asking, Line
+from loadtests.asking import EXTENSION_S, Asking, Line
 from loadtests.callers import Caller
 from loadtests.recording import DECLINED, FAILED, HELD_BACK, LATE, REFUSED, SERVED, Recorder
 from loadtests.scenario import MAKING, Callers, Journey, Shop, think_s
@@ -152,15 +158,22 @@ class Shoppers:
         self, course: _Course, number: int, due_s: float, attempts: Attempts | None
     ) -> bool:
         held = ""
+        live_until_s = 0.0
         for step, pause in course.steps:
             if pause is not None:
                 if not self.hurries:
                     await asyncio.sleep(self._chance.uniform(*pause))
             else:
-                told = await self._step(course.journey, step, number, held, due_s, attempts)
+                told = await self._step(
+                    course.journey, step, number, held, live_until_s, due_s, attempts
+                )
                 if told is None:
                     return False
                 held = told or held
+                if step in MAKING:
+                    live_until_s = self._clock() + course.journey.ttl_s
+                elif step == "extend":
+                    live_until_s = max(live_until_s, self._clock() + EXTENSION_S)
                 attempts = None
             due_s = self._clock()
         return True
@@ -171,12 +184,17 @@ class Shoppers:
         step: str,
         number: int,
         held: str,
+        live_until_s: float,
         due_s: float,
         attempts: Attempts | None,
     ) -> str | None:
-        """The reservation's id, "" where it made none; None: it was not served."""
+        """The reservation's id, "" where it made none; None: it was not served.
+
+        `live_until_s`: by the shopper's clock, after which a hold's time has surely passed.
+        """
         call, lines = self._call(step, journey, number, held)
         state = _BECOMES.get(step)
+        is_too_late = step == "confirm" and self._clock() >= live_until_s
         sent_ms = time.time_ns() // 1_000_000
         try:
             if step == "confirm":
@@ -185,6 +203,8 @@ class Shoppers:
                 told = await self._caller.perform(call, attempts)
         except HoldfastError as error:
             self._failed(step, error, due_s)
+            if is_too_late and isinstance(error, ReservationExpired):
+                self._recorder.recording.confirms_too_late += 1
             if isinstance(error, InsufficientStock) and len(lines) == 1:
                 answered_ms = time.time_ns() // 1_000_000
                 self.evidence.short.append((sent_ms, answered_ms, *lines[0]))

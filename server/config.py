@@ -183,7 +183,7 @@ class Config:
     metrics_listen: str = _setting(
         "127.0.0.1:9464",
         _Kind(_address_or_off, "host:port, or off"),
-        "address of the Prometheus listener (plain HTTP), or off",
+        "address of the Prometheus listener (plain HTTP, no caller is asked who it is), or off",
     )
     data: Path = _setting(
         Path("holdfast-data"),

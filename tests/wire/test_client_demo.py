@@ -17,12 +17,14 @@ from holdfast.demo.book import Book, Fact
 from holdfast.demo.checkout import ABANDONED_TTL_S, Shop
 from holdfast.demo.counting import StockCount
 from holdfast.demo.dataset import DAY_S, NEVER, Order, OrderLine
+from holdfast.demo.delivery import Deliveries
 from holdfast.demo.ledger import Ledger
 from holdfast.demo.redis_server import journal_server
 from holdfast.demo.replay import Incident, Replay
 from holdfast.demo.run import PATIENT, replayed_hashes
 from holdfast.demo.server import ServerProcess
 from holdfast.demo.shop import timeline
+from holdfast.values import network
 from tests.wire.client_server import RunningServer
 
 pytestmark = pytest.mark.wire
@@ -94,6 +96,71 @@ def test_a_season_is_sound(tmp_path: Path):
     assert {entry.fact for entry in shop.book.entries} == set(Fact)
     assert findings.positions_checked == len(STOCK)
     assert len(shop.confirmed) + len(shop.refused) + len(shop.abandoned) == 300
+
+
+POST = network.CarrierService(
+    "post-regular",
+    carrier="post",
+    currency_code="USD",
+    lanes=(network.Lane("all"),),
+    rates=(network.Rate("all", 1_000, 500),),
+    transits=(network.Transit("all", 1, 1),),
+    pickups=tuple(network.Pickup(node, minute=1_020) for node in NODES),
+)
+
+
+def deliver(
+    tmp_path: Path, asking: tuple[Order, ...], plant: Callable[[Shop], None] = lambda shop: None
+) -> tuple[Shop, Deliveries, Findings]:
+    """Promise the carts, let their time pass, and audit."""
+    with RunningServer(tmp_path) as server:
+        with holdfast.Client(server.target, timeout=20) as client:
+            client.nodes.upsert_all(
+                [holdfast.Node(node, place=holdfast.Place("US", "10001")) for node in NODES]
+            )
+            client.items.upsert_all([holdfast.Item(sku) for sku in SKUS])
+            client.carriers.upsert(network.Carrier("post"))
+            client.carrier_services.upsert(POST)
+            client.count([holdfast.Count(*place, units) for place, units in STOCK.items()])
+
+        async def main() -> tuple[Shop, Deliveries, Findings]:
+            async with aio.Client(server.target, timeout=20) as client:
+                shop, deliveries = Shop(client, Book(), seed=1), Deliveries()
+                await deliveries.promise(shop, asking)
+                await asyncio.to_thread(server.advance, ABANDONED_TTL_S + 1)
+                plant(shop)
+                return shop, deliveries, await audit(client, shop, Ledger.opening(STOCK), 0)
+
+        return asyncio.run(main())
+
+
+def test_carts_are_planned_and_promised_to_their_zip_codes_and_audited(tmp_path: Path):
+    def cart(name: str, units: int, mode: str, zip_code: str) -> Order:
+        line = OrderLine(SKUS[0], NODES[0], units, NEVER, 0, NEVER, False)
+        return Order(name, 0, (line,), mode, zip_code)
+
+    here, there = STOCK[SKUS[0], NODES[0]], STOCK[SKUS[0], NODES[1]]
+    carts = (
+        cart("C-1", here + there - 1, "post-regular", "60601"),  # from both warehouses
+        cart("C-2", 1, "post-regular", "60601"),
+        cart("C-3", 1, "post-regular", "00000"),
+        cart("C-4", here + there + 1, "post-regular", "60601"),
+        cart("C-5", 1, "", "60601"),
+        cart("C-6", 1, "post-regular", ""),
+    )
+    shop, deliveries, findings = deliver(tmp_path / "sound", carts)
+    assert deliveries == Deliveries(4, 1, 2, 2, 3)
+    assert findings.differences == []
+    assert findings.sound
+    assert (findings.reservations_checked, findings.answers_repeated) == (2, 1)
+    assert len(shop.promised) == 2
+
+    def believe(shop: Shop) -> None:
+        entry = shop.book.entries[0]
+        shop.book.entries.append(dataclasses.replace(entry, fact=Fact.CONFIRMED, takes=()))
+
+    _, _, findings = deliver(tmp_path / "planted", carts, believe)
+    assert findings.lost
 
 
 def forget_a_hold(shop: Shop) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -40,11 +41,61 @@ name = "leaves"
 steps = ["hold", "cancel"]
 share = 0.3
 """
+EVENTFUL = """
+title = "Eventful"
+description = "A feed, holds that end, attackers, callers cut off and a restart, one after another."
+[[phase]]
+name = "only"
+seconds = 6
+rate = 40
+[quick]
+phase_s = 6
+rate = 40
+holds = 1_000
+rows = 80
+connections = 2
+[shop]
+skus = 20
+[callers]
+timeout_s = 3.0
+checkout_patience_s = 10
+[[journey]]
+name = "buys"
+steps = ["browse", "hold", "think:0.05", "confirm"]
+[[event]]
+kind = "feed"
+phase = "only"
+rows = 80
+[[event]]
+kind = "expiry"
+phase = "only"
+after_s = 1
+holds = 1_000
+[[event]]
+kind = "hostile"
+phase = "only"
+attack = "rapid_reset"
+after_s = 1.5
+for_s = 1
+connections = 2
+per_second = 1_000
+[[event]]
+kind = "reconnect"
+phase = "only"
+after_s = 2.5
+[[event]]
+kind = "restart"
+phase = "only"
+after_s = 3
+"""
 IMPOSSIBLE = """
 [[bar]]
 measure = "lost_acknowledgements"
 at_least = 1
 """
+INVARIANT_BARS = "".join(
+    f'[[bar]]\nmeasure = "{name}"\nat_most = 0\n' for name in sorted(INVARIANTS)
+)
 
 # Locust by its library: it ends when enough was called, however long that takes.
 LOCUST = """
@@ -110,6 +161,26 @@ def test_a_missed_bar_is_a_failed_run(tmp_path: Path) -> None:
     # On a busy machine some are turned away, and what was turned away has no latency.
     assert steps
     assert steps <= {"browse", "plan", "promise", "hold", "track", "extend", "confirm", "cancel"}
+
+
+def test_every_kind_of_event_happens_and_nothing_is_lost(tmp_path: Path) -> None:
+    file = tmp_path / "eventful.toml"
+    file.write_text(EVENTFUL + INVARIANT_BARS)
+    status, _, told = load(str(file), out=tmp_path)
+    assert status == 0, told
+    report = json.loads((tmp_path / "eventful/report.json").read_text())
+    measured = report["measured"]
+    assert {bar["measure"] for bar in report["bars"]} == INVARIANTS
+    assert {name: measured[name] for name in INVARIANTS} == dict.fromkeys(INVARIANTS, 0)
+    assert measured["feed_rows"] == 80
+    assert measured["expired_holds"] >= 1_000
+    assert measured["drain_seconds"] > 0
+    notes = " | ".join(report["notes"])
+    for happened in ("feed: 80 rows", "1,000 holds were made", "rapid_reset: ", "drained in"):
+        assert happened in notes
+    cut = re.search(r"callers connected (\d+) times, to have (\d+) connections", notes)
+    assert cut is not None, notes
+    assert int(cut[1]) > int(cut[2])
 
 
 def test_a_scenario_that_can_not_be_meant_is_refused_before_anything_starts(tmp_path: Path) -> None:

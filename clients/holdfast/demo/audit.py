@@ -37,6 +37,7 @@ class Findings:
     answers_repeated: int = 0
     answers_changed: int = 0
     expired: int = 0
+    """Carts that were abandoned in the season and let go."""
     not_expired: int = 0
     """Abandoned carts that still hold stock."""
     netted_wrong: int = 0
@@ -114,9 +115,9 @@ async def _compare_reservations(
         if fault:
             findings.lost.add(reservation_id)
             findings.differ(f"{reservation_id}: {fault}")
-    for reservation_id in abandoned:
+    for reservation_id in abandoned | shop.promised:
         if reservation_id in found and found[reservation_id].state is ReservationState.EXPIRED:
-            findings.expired += 1
+            findings.expired += reservation_id in abandoned
         else:
             findings.not_expired += 1
     for reservation_id in found.keys() - ledger.promises.keys():

@@ -66,6 +66,8 @@ class Shop:
     cancelled: set[str] = field(default_factory=set)
     cut: set[str] = field(default_factory=set)
     """Orders that went on without the lines that were short."""
+    promised: set[str] = field(default_factory=set)
+    """Reservations of `holdfast.demo.delivery`, left to expire."""
     _calls: int = 0
 
     async def run(self, event: Event) -> None:
@@ -129,20 +131,20 @@ class Shop:
             return refusal
         takes: list[tuple[Position, int]] = [((sku, node), units) for sku, node, units in wanted]
         expire_ms = milliseconds(held.expire_time)
-        self._note(held, Fact.HELD, takes=tuple(takes), expire_ms=expire_ms)
+        self.note(held, Fact.HELD, takes=tuple(takes), expire_ms=expire_ms)
         return held
 
     async def _confirm(self, order: Order, purchase: Purchase) -> None:
         name, request_id = purchase.reservation_id, made_id()
         confirmed = await self._answer(lambda: self.client.confirm(name, request_id=request_id))
         self.confirmed.add(order.order_id)
-        self._note(confirmed, Fact.CONFIRMED)
+        self.note(confirmed, Fact.CONFIRMED)
 
     async def _cancel(self, order: Order, purchase: Purchase) -> None:
         name, request_id = purchase.reservation_id, made_id()
         cancelled = await self._answer(lambda: self.client.cancel(name, request_id=request_id))
         self.cancelled.add(order.order_id)
-        self._note(cancelled, Fact.CANCELLED, lines=tuple(purchase.open.items()))
+        self.note(cancelled, Fact.CANCELLED, lines=tuple(purchase.open.items()))
         purchase.open.clear()
 
     async def _cancel_line(self, purchase: Purchase, indices: tuple[int, ...]) -> None:
@@ -153,7 +155,7 @@ class Shop:
         cancelled = await self._answer(
             lambda: self.client.cancel(name, lines=lines, request_id=request_id)
         )
-        self._note(cancelled, Fact.CANCELLED, lines=lines)
+        self.note(cancelled, Fact.CANCELLED, lines=lines)
 
     async def _ship(self, purchase: Purchase, indices: tuple[int, ...]) -> None:
         lines = self._take_open(purchase, indices)
@@ -163,7 +165,7 @@ class Shop:
         shipped = await self._answer(
             lambda: self.client.fulfill(name, lines=lines, request_id=request_id)
         )
-        self._note(shipped, Fact.SHIPPED, lines=lines)
+        self.note(shipped, Fact.SHIPPED, lines=lines)
 
     async def _return(self, event: Event, purchase: Purchase) -> None:
         lines = tuple(
@@ -182,7 +184,7 @@ class Shop:
         returned = await self._answer(
             lambda: self.client.return_(name, lines, disposition=kind, request_id=request_id)
         )
-        self._note(returned, Fact.RETURNED, lines=lines, damaged=event.damaged)
+        self.note(returned, Fact.RETURNED, lines=lines, damaged=event.damaged)
 
     def _take_open(
         self, purchase: Purchase, indices: tuple[int, ...]
@@ -219,7 +221,7 @@ class Shop:
                 except (Unavailable, DeadlineExceeded, CallCancelled):
                     await asyncio.sleep(0.05)
 
-    def _note(
+    def note(
         self,
         reservation: Reservation,
         fact: Fact,
@@ -229,6 +231,7 @@ class Shop:
         expire_ms: int = 0,
         damaged: bool = False,
     ) -> None:
+        """Write into the book what an answer means."""
         entry = Entry(
             reservation.revision,
             milliseconds(reservation.update_time),

@@ -12,6 +12,7 @@ from holdfast import aio
 from holdfast.demo.book import Book, Entry, Fact, Position, milliseconds
 from holdfast.demo.ledger import Ledger
 from holdfast.demo.replay import Replay
+from holdfast.errors import LedgerLimitReached
 from holdfast.ids import made_id
 from holdfast.values.inventory import Count
 
@@ -31,6 +32,8 @@ class StockCount:
         self._book = book
         self._stock = stock
         self._replay = replay
+        self._there: dict[Position, int] = {}
+        """What is really at each position that was counted."""
         self.positions = 0
         self.corrections = 0
         self.netted = 0
@@ -54,10 +57,10 @@ class StockCount:
         """What the counters find at each position of the warehouse."""
         ledger = Ledger.opening(self._stock)
         ledger.replay(list(self._book.entries))
-        sheet = []
+        sheet: list[tuple[Position, int]] = []
         positions = sorted(place for place in self._stock if place[1] == COUNTED_NODE)
         for number, position in enumerate(positions):
-            there = ledger.on_hand_at(position, as_of_ms)
+            there = self._there[position] = ledger.on_hand_at(position, as_of_ms)
             off = 0
             if number % OFF_BY_ONE_IN == 0:
                 off = (-3, 2, -1)[number // OFF_BY_ONE_IN % 3]
@@ -69,7 +72,17 @@ class StockCount:
     ) -> None:
         counts = [Count(sku, node, units, as_of) for (sku, node), units in batch]
         request_id = made_id()
-        change = await self._client.count(counts, request_id=request_id, timeout=60.0)
+        try:
+            change = await self._client.count(counts, request_id=request_id, timeout=60.0)
+        except LedgerLimitReached as refusal:
+            # More was shipped since than the counters say was there: they look again.
+            wrong = refusal.metadata["sku"], refusal.metadata["node"]
+            found = dict(batch)
+            if found[wrong] == self._there[wrong]:
+                raise
+            found[wrong] = self._there[wrong]
+            await self._enter(tuple(found.items()), as_of, as_of_ms)
+            return
         self.corrections += sum(1 for result in change.results if result.correction)
         self.netted += sum(result.netted_quantity for result in change.results)
         times = [milliseconds(result.position.update_time) for result in change.results]

@@ -32,6 +32,10 @@ class Order:
     order_id: str
     arrival_s: int
     lines: tuple[OrderLine, ...]
+    ship_mode: str = ""
+    """The carrier service asked for, by the first line's ship mode; empty: the data has none."""
+    postal_code: str = ""
+    """The ZIP code it goes to; empty: the data has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +101,13 @@ def _orders(columns: dict[str, np.ndarray]) -> Iterator[Order]:
         )
     ]
     end = 0
-    for order_id, arrival_s, count in zip(
+    for order_id, arrival_s, count, ship_mode, postal_code in zip(
         columns["order_id"].tolist(),
         columns["arrival_s"].tolist(),
         columns["line_count"].tolist(),
+        columns["ship_mode"].tolist(),
+        columns["postal_code"].tolist(),
         strict=True,
     ):
         start, end = end, end + count
-        yield Order(order_id, arrival_s, tuple(lines[start:end]))
+        yield Order(order_id, arrival_s, tuple(lines[start:end]), ship_mode, postal_code)

@@ -5,20 +5,30 @@ gigabyte at scale 1, is given back before the orders start, and so that the serv
 beside it. The extension is a file of the PyPI package duckdb-extension-tpcds and is loaded from
 there: nothing is downloaded, nothing is written to the home directory.
 
-Files: ``nodes.csv``, ``items.csv`` and ``stock.csv`` as ``holdfast load`` takes them, and
-``orders.npz``: the columns of `holdfast.demo.dataset`.
+Files: ``nodes.csv``, ``items.csv``, ``network.yaml`` and ``stock.csv`` as ``holdfast load`` takes
+them, and ``orders.npz``: the columns of `holdfast.demo.dataset`.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 MEMORY_LIMIT = "1GB"  # beyond it DuckDB spills to the directory of the output
+
+# A ship mode has a carrier, a type and a code, but neither price nor time: these are the demo's.
+_DAYS = {"OVERNIGHT": 1, "NEXT DAY": 1, "TWO DAY": 2, "EXPRESS": 3, "REGULAR": 5, "LIBRARY": 8}
+_NEAR_KM = 1_000
+_PARCEL_CENTS = 500
+_HASTE_CENTS = 2_000  # shared out over the days it may take
+_FAR_SHARE = 3, 2
+_PICKUP_MINUTE = 17 * 60
+_SERVICE = "replace(lower(sm_carrier || '-' || sm_type), ' ', '-')"
 
 # Lines of both sales tables. TPC-DS leaves some foreign keys empty on purpose; such lines can not
 # be reserved and are counted instead. Catalogue and web orders number from 1 each.
@@ -29,7 +39,8 @@ select 'C-' || lpad(cs_order_number::varchar, 8, '0') as order_id, cs_item_sk as
        cs_sold_time_sk as sold_second, cs_ship_date_sk as ship_day,
        cr_return_quantity as return_quantity, cr_returned_date_sk as return_day,
        coalesce(cr_reason_sk in (select r_reason_sk from reason where r_reason_desc like
-                                 '%damaged%'), false) as return_damaged
+                                 '%damaged%'), false) as return_damaged,
+       cs_ship_mode_sk as ship_mode, cs_ship_addr_sk as address
 from catalog_sales left join catalog_returns
      on cr_order_number = cs_order_number and cr_item_sk = cs_item_sk
 where cs_sold_date_sk between $first and $last
@@ -38,7 +49,8 @@ select 'W-' || lpad(ws_order_number::varchar, 8, '0'), ws_item_sk, ws_warehouse_
        ws_sold_date_sk, ws_sold_time_sk, ws_ship_date_sk, wr_return_quantity,
        wr_returned_date_sk,
        coalesce(wr_reason_sk in (select r_reason_sk from reason where r_reason_desc like
-                                 '%damaged%'), false)
+                                 '%damaged%'), false),
+       ws_ship_mode_sk, ws_ship_addr_sk
 from web_sales left join web_returns
      on wr_order_number = ws_order_number and wr_item_sk = ws_item_sk
 where ws_sold_date_sk between $first and $last
@@ -81,6 +93,7 @@ def generate(scale: float, orders: int, directory: Path) -> None:
     first, last, opening = _season(connection, orders)
     connection.execute(_LINES, {"first": first, "last": last})
     _write_network(connection, directory)
+    _write_ship_modes(connection, directory)
     _write_stock(connection, opening, directory)
     _write_orders(connection, first, orders, scale, directory)
     connection.close()
@@ -146,6 +159,62 @@ def _write_network(connection: Any, directory: Path) -> None:
     )
 
 
+def _write_ship_modes(connection: Any, directory: Path) -> None:
+    """Each ship mode as a carrier's service, with a near and a far price, and its days; an order
+    that names one is shipped by no other."""
+    modes = connection.execute(
+        f"select {_SERVICE}, sm_carrier, trim(sm_type) from ship_mode order by 1"
+    ).fetchall()
+    nodes = connection.execute(
+        "select 'WAREHOUSE-' || w_warehouse_sk from warehouse order by 1"
+    ).fetchall()
+    pickups = [{"node": node, "minute": _PICKUP_MINUTE} for (node,) in nodes]
+    services = []
+    for service, carrier, kind in modes:
+        days = _DAYS[kind]
+        near = _PARCEL_CENTS + _HASTE_CENTS // days
+        far = near * _FAR_SHARE[0] // _FAR_SHARE[1]
+        services.append(
+            {
+                "carrier_service": service,
+                "carrier": _carrier_name(carrier),
+                "currency_code": "USD",
+                "lanes": [{"zone": "near", "distance_km_max": _NEAR_KM}, {"zone": "far"}],
+                "rates": [
+                    {"zone": zone, "weight_grams_max": 1_000, "price_minor_units": price}
+                    for zone, price in (("near", near), ("far", far))
+                ],
+                "transits": [
+                    {"zone": zone, "days_min": days, "days_max": days} for zone in ("near", "far")
+                ],
+                "pickups": pickups,
+            }
+        )
+    carriers = [
+        {"carrier": _carrier_name(carrier), "display_name": carrier}
+        for carrier in sorted({carrier for _, carrier, _ in modes})
+    ]
+    rules = [
+        {
+            "name": service,
+            "when": f'"ship_mode" in order.attributes && order.attributes.ship_mode == "{service}"',
+            "vip_service": f'service.name == "{service}"',
+        }
+        for service, _, _ in modes
+    ]
+    # JSON is YAML.
+    network = {
+        "carriers": carriers,
+        "carrier_services": services,
+        "routing_rules": [{"routing_rules": "ship-modes", "yaml": json.dumps({"rules": rules})}],
+    }
+    (directory / "network.yaml").write_text(json.dumps(network, indent=1), encoding="utf-8")
+
+
+def _carrier_name(text: str) -> str:
+    return text.strip().lower().replace(" ", "-")
+
+
 def _write_stock(connection: Any, opening: int, directory: Path) -> None:
     """The weekly inventory at the season's start: one count for each item at each warehouse.
 
@@ -173,7 +242,8 @@ def _write_orders(connection: Any, first: int, orders: int, scale: float, direct
         f"""
         create temp table arrivals as
         select order_id, min((sold_day - {first}) * 86400 + sold_second)::bigint as arrival_s,
-               count(*) as line_count
+               count(*) as line_count, arg_min(ship_mode, item) as ship_mode,
+               min(address) as address
         from lines where {_SOUND} group by 1 order by 2, 1
         """
     )
@@ -185,7 +255,15 @@ def _write_orders(connection: Any, first: int, orders: int, scale: float, direct
                        limit {orders}) order by arrival_s, order_id
         """
     )
-    heads = connection.execute("select * from chosen order by arrival_s, order_id").fetchnumpy()
+    heads = connection.execute(
+        f"""
+        select order_id, arrival_s, line_count, coalesce({_SERVICE}, '') as ship_mode,
+               coalesce(ca_zip, '') as postal_code
+        from chosen left join ship_mode on sm_ship_mode_sk = ship_mode
+             left join customer_address on ca_address_sk = address
+        order by arrival_s, order_id
+        """
+    ).fetchnumpy()
     lines = connection.execute(
         f"""
         select item, warehouse, quantity,
@@ -206,6 +284,8 @@ def _write_orders(connection: Any, first: int, orders: int, scale: float, direct
         "order_id": heads["order_id"].astype("U"),
         "arrival_s": np.asarray(heads["arrival_s"], np.int64),
         "line_count": np.asarray(heads["line_count"], np.int64),
+        "ship_mode": heads["ship_mode"].astype("U"),
+        "postal_code": heads["postal_code"].astype("U"),
         "scale": np.float64(scale),
         "orders_total": np.int64(totals),
         "lines_skipped": np.int64(skipped),

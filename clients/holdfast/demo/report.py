@@ -25,6 +25,11 @@ class Report:
     max_ms: float
     concurrency: int
     cancelled: int
+    carts_asked: int
+    zip_codes_unknown: int
+    carts_planned: int
+    carts_promised: int
+    shipments_promised: int
     went_on_without_short_lines: int
     units_confirmed: int
     refusals: int
@@ -91,6 +96,10 @@ def text_of(report: Report) -> str:
         f"{report.orders_total:,}, with {report.lines:,} lines; "
         f"{report.lines_skipped:,} lines without warehouse or quantity left out",
         f"{report.stock_rows:,} stock counts loaded at {report.load_rows_per_second:,.0f} rows/s",
+        f"{report.carts_asked:,} carts asked how they would be delivered: "
+        f"{report.zip_codes_unknown:,} to ZIP codes that do not exist, {report.carts_planned:,} "
+        f"planned, {report.carts_promised:,} promised in {report.shipments_promised:,} shipments "
+        "and left to expire",
         "",
         f"  orders       {report.orders:>10,}{cut_short}",
         f"  confirmed    {report.confirmed:>10,}  {report.units_confirmed:,} units; "

@@ -21,6 +21,7 @@ from holdfast.demo.book import Book, Fact
 from holdfast.demo.checkout import ABANDONED_TTL_S, Shop
 from holdfast.demo.counting import StockCount
 from holdfast.demo.dataset import Season, read_season, read_stock
+from holdfast.demo.delivery import Deliveries
 from holdfast.demo.ledger import Ledger
 from holdfast.demo.replay import Incident, Replay
 from holdfast.demo.report import Report
@@ -67,6 +68,7 @@ class Demo:
     load_s: float = 0.0
     load_rows_per_second: float = 0.0
     outage_s: float = 0.0
+    deliveries: Deliveries = field(default_factory=Deliveries)
     _started: float = field(default_factory=time.perf_counter)
 
     def run(self) -> Report:
@@ -128,11 +130,11 @@ class Demo:
 
     def _load(self, stock_rows: int) -> None:
         """Load the files as ``holdfast load`` does."""
-        self.say("loading nodes, items and stock counts")
+        self.say("loading nodes, items, carriers and stock counts")
         started = time.perf_counter()
         problems: list[RowProblem] = []
         with holdfast.Client(self.server.target, timeout=30.0) as client:
-            for name in ("nodes.csv", "items.csv", "stock.csv"):
+            for name in ("nodes.csv", "items.csv", "network.yaml", "stock.csv"):
                 step = time.perf_counter()
                 prepared = prepare(self.directory / name)
                 for _ in load(client, prepared, report_problem=problems.append):
@@ -150,11 +152,14 @@ class Demo:
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
-        self.say(f"replaying {len(season.orders):,} orders in {len(events):,} steps")
         async with aio.Client(
             self.server.target, timeout=CALL_TIMEOUT_S, channels=CHANNELS, retry=PATIENT
         ) as client:
             shop = Shop(client, Book(), self.settings.seed)
+            self.say("planning and promising the first carts")
+            await self.deliveries.promise(shop, season.orders)
+            await wait_for_expiry(client, ABANDONED_TTL_S + 30.0)
+            self.say(f"replaying {len(season.orders):,} orders in {len(events):,} steps")
             replay = Replay(shop, self.settings.concurrency, self._seconds(), self.on_progress)
             count = StockCount(client, shop.book, stock, replay)
             incidents = [Incident(COUNT_AT, count.take)]
@@ -213,6 +218,11 @@ class Demo:
             max_ms=round(float(latencies.max()), 1),
             concurrency=self.settings.concurrency,
             cancelled=len(shop.cancelled),
+            carts_asked=self.deliveries.asked,
+            zip_codes_unknown=self.deliveries.zip_codes_unknown,
+            carts_planned=self.deliveries.planned,
+            carts_promised=self.deliveries.promised,
+            shipments_promised=self.deliveries.shipments,
             went_on_without_short_lines=len(shop.cut),
             units_confirmed=_units_confirmed(shop),
             refusals=book.refusals,

@@ -92,7 +92,16 @@ def test_an_expired_hold_is_no_failed_confirm() -> None:
     told = recording()
     told.phase_ended[1, "confirm", "declined"] += 10
     told.reasons["confirm", "declined", "FAILED_PRECONDITION RESERVATION_EXPIRED"] += 10
+    told.confirms_too_late = 10
     assert result(told=told).measured["confirm_success"] == 1.0
+
+
+def test_a_hold_that_expired_while_its_confirm_was_turned_away_is_a_failed_one() -> None:
+    told = recording()
+    told.phase_ended[1, "confirm", "declined"] += 10
+    told.reasons["confirm", "declined", "FAILED_PRECONDITION RESERVATION_EXPIRED"] += 10
+    assert result(told=told).measured["confirm_success"] == 1_000 / 1_010
+    assert "confirm_success" in missed(result(told=told))
 
 
 def test_every_measure_has_a_value_or_none() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -14,12 +15,14 @@ from holdfast.failures import Failure
 from holdfast.retry import Attempts, Patience, RetryBudget, RetryPolicy
 from holdfast.throttle import Throttle
 from holdfast.v1 import reservation_service_pb2 as wire
-from loadtests.recording import HELD_BACK, REFUSED, SERVED, Recorder
+from loadtests.recording import DECLINED, HELD_BACK, REFUSED, SERVED, Recorder, Recording
 from loadtests.scenario import Callers, Journey, Shop
 from loadtests.shoppers import Shoppers
 
 T = TypeVar("T")
 POLICY = RetryPolicy(attempts_max=1)
+EXPIRED = Failure(grpc.StatusCode.FAILED_PRECONDITION, "it is over", "RESERVATION_EXPIRED")
+TOO_MUCH = Failure(grpc.StatusCode.UNAVAILABLE, "too much", "OVERLOADED", retry_after_s=0.0)
 SHED = Failure(grpc.StatusCode.UNAVAILABLE, "too much", "OVERLOADED", retry_after_s=1.0)
 
 
@@ -67,7 +70,26 @@ class Full:
         raise NotImplementedError
 
 
-def shoppers_of(caller: Any, recorder: Recorder, *journeys: Journey) -> Shoppers:
+class Slow(Full):
+    """A server whose confirms are turned away `turned_away` times, and come too late then."""
+
+    def __init__(self, turned_away: int) -> None:
+        super().__init__(takes=1)
+        self._turned_away = turned_away
+
+    async def perform(self, call: Call[T], attempts: Attempts | None = None) -> T:
+        if call.method.name != "ConfirmReservation":
+            return await super().perform(call, attempts)
+        attempts = self._attempts()
+        attempts.begin()
+        self._turned_away -= 1
+        attempts.failed(EXPIRED if self._turned_away < 0 else TOO_MUCH)
+        raise AssertionError("the policy asks once")
+
+
+def shoppers_of(
+    caller: Any, recorder: Recorder, *journeys: Journey, clock: Callable[[], float] = lambda: 1.0
+) -> Shoppers:
     return Shoppers(
         caller,
         Shop(hot_share=1.0),
@@ -75,7 +97,7 @@ def shoppers_of(caller: Any, recorder: Recorder, *journeys: Journey) -> Shoppers
         Callers(),
         recorder,
         chance=random.Random(1),
-        clock=lambda: 1.0,
+        clock=clock,
     )
 
 
@@ -135,3 +157,28 @@ async def test_what_was_acknowledged_is_kept_as_evidence() -> None:
     )
     await shoppers.go(0, 0.5)
     assert shoppers.evidence.acknowledged == {"r-1": "CONFIRMED"}
+
+
+@pytest.mark.parametrize(
+    ("seconds_a_look", "turned_away", "too_late"),
+    [(0.0, 0, 0), (0.0, 2, 0), (10.0, 0, 1)],
+)
+async def test_only_a_confirm_that_was_first_sent_after_the_holds_time_is_too_late(
+    seconds_a_look: float, turned_away: int, too_late: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With ten seconds between any two looks at the clock, a hold of five is over before."""
+    monkeypatch.setattr("loadtests.shoppers._PAUSE_S", 0.0)
+    looks = itertools.count()
+    recorder = Recorder([1_000.0])
+    shoppers = shoppers_of(
+        Slow(turned_away),
+        recorder,
+        Journey("buys", steps=("hold", "confirm"), ttl_s=5),
+        clock=lambda: next(looks) * seconds_a_look,
+    )
+    assert not await shoppers.go(0, 0.0)
+    told = recorder.finish()
+    expired = "FAILED_PRECONDITION RESERVATION_EXPIRED"
+    assert told.reasons["confirm", DECLINED, expired] == 1
+    assert (told.asked_again, told.confirms_too_late) == (turned_away, too_late)
+    assert Recording.from_json(told.to_json()).confirms_too_late == too_late

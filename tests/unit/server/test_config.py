@@ -95,12 +95,20 @@ def test_everything_wrong_is_told_at_once():
     assert len(text.splitlines()) == 3
 
 
+@pytest.mark.parametrize("setting", ["listen", "settle_listen"])
 @pytest.mark.parametrize("address", ["0.0.0.0:7420", "10.1.2.3:7420", "[::]:7420", "shop.lan:7420"])
-def test_plaintext_never_leaves_loopback_unasked(address: str):
-    text = refused(["--listen", address])
-    assert address in text
+def test_plaintext_never_leaves_loopback_unasked(setting: str, address: str):
+    told = [f"--{setting.replace('_', '-')}", address]
+    text = refused(told)
+    assert f"{setting} = {address!r}" in text
     assert "--insecure" in text
-    assert load(["--listen", address, "--insecure"], {}).listen == address
+    assert getattr(load([*told, "--insecure"], {}), setting) == address
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:9464", "10.1.2.3:9464", "shop.lan:9464"])
+def test_metrics_are_plain_http_on_any_address_without_leave(address: str):
+    """They are numbers; nothing can be changed through them, as SECURITY.md says."""
+    assert load(["--metrics-listen", address], {}).metrics_listen == address
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:0", "localhost:1", "[::1]:7420", "127.8.9.1:1"])

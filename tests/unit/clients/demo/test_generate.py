@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,19 @@ def test_the_season_is_the_latest_orders_in_their_order(directory: Path):
     assert {order.order_id[0] for order in season.orders} == {"C", "W"}
 
 
+def test_orders_say_where_to_and_by_which_ship_mode(directory: Path):
+    orders = read_season(directory).orders
+    network = json.loads((directory / "network.yaml").read_text())
+    services = {each["carrier_service"] for each in network["carrier_services"]}
+    assert len(services) == 20  # of TPC-DS' ship modes
+    assert {order.ship_mode for order in orders} <= services
+    assert len({order.ship_mode for order in orders}) > 10
+    told = [order.postal_code for order in orders if order.postal_code]
+    assert len(told) > 150
+    assert all(len(code) == 5 and code.isdigit() for code in told)
+    assert len(set(told)) > 50
+
+
 def test_lines_can_be_reserved_as_they_are(directory: Path):
     season = read_season(directory)
     stock = read_stock(directory)
@@ -65,6 +79,7 @@ def test_the_files_are_what_load_takes(directory: Path):
     for name, kind in [
         ("nodes.csv", FeedKind.NODES),
         ("items.csv", FeedKind.ITEMS),
+        ("network.yaml", FeedKind.NETWORK),
         ("stock.csv", FeedKind.STOCK),
     ]:
         assert prepare(directory / name).kind is kind
