@@ -262,13 +262,13 @@ FIGURES = (
 
 def table(measured: Mapping[str, float | None]) -> list[str]:
     """The figures that were asked for, in lines."""
-    lines = [f"{'figure':<32} {'measured':>12} {'target':>14}"]
+    lines = [f"{'figure':<42} {'measured':>12} {'target':>14}"]
     for figure in FIGURES:
         if figure.key not in measured:
             continue
         value = measured[figure.key]
         shown = "-" if value is None else f"{value:{figure.form}}"
         lines.append(
-            f"{figure.key:<32} {shown:>12} {figure.shown_target():>14}  {figure.verdict(value)}"
+            f"{figure.key:<42} {shown:>12} {figure.shown_target():>14}  {figure.verdict(value)}"
         )
     return lines
