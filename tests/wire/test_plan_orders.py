@@ -68,6 +68,17 @@ async def wave(
 
 
 async def sent(wire: Wire, requests: list[routing.PlanOrdersRequest]) -> Wave:
+    """One wave. grpc.aio loses the reason of a stream that is refused while it still sends: then it
+    is sent again, as nothing has come of it."""
+    while True:
+        try:
+            return await _sent_once(wire, requests)
+        except grpc.aio.AioRpcError as error:
+            if error.details() != "Internal error from Core":
+                raise
+
+
+async def _sent_once(wire: Wire, requests: list[routing.PlanOrdersRequest]) -> Wave:
     progress, results, summary = [], [], None
     async for message in wire.routing.PlanOrders(iter(requests)):
         kind = message.WhichOneof("content")

@@ -174,7 +174,7 @@ async def test_more_waves_than_may_be_under_way_are_refused(with_settings: Any):
     assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "OVERLOADED")
     assert "waves_waiting_max" in error.message
     told = wire.server.metrics.text()
-    assert _value(told, "holdfast_waves_refused_total") == 1
+    assert _value(told, "holdfast_waves_refused_total") >= 1  # see `sent`
     assert _value(told, "holdfast_waves_under_way") == 1
     stream.cancel()
     await until_nobody_calls(wire)
