@@ -39,7 +39,10 @@ def run(say: Say) -> dict[str, float]:
     """Measure."""
     server_core, caller_core = two_cores()
     random = np.random.default_rng(1)
-    with ServerProcess(core=server_core) as selling, ServerProcess(core=server_core) as routed:
+    with (
+        ServerProcess(core=server_core, claims_memory=True) as selling,
+        ServerProcess(core=server_core, claims_memory=True) as routed,
+    ):
         pin(caller_core)
         found = [place for place in zipcodes.list_all() if place["zip_code_type"] == "STANDARD"]
         codes = [place["zip_code"] for place in found]

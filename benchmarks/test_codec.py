@@ -13,7 +13,8 @@ from benchmarks.requests import Requests
 from engine.machine import apply
 from engine.state import State
 from holdfast.v1 import reservation_service_pb2 as wire
-from server.transport.decode import Caller, decode
+from server.caller import Caller
+from server.transport.decode import decode
 from server.transport.encode import encode_results
 
 pytestmark = pytest.mark.benchmark(group="codec", timer=time.thread_time)

@@ -13,7 +13,8 @@ import pytest
 from benchmarks.catalogue import Catalogue
 from benchmarks.requests import Requests
 from engine.commands import CommandBatch
-from server.transport.decode import Caller, decode
+from server.caller import Caller
+from server.transport.decode import decode
 
 pytestmark = pytest.mark.benchmark(group="narrow", timer=time.thread_time)
 

@@ -3,8 +3,8 @@
 numba's cache notices a change in a function's own file but not in the files it calls into, so a
 stale kernel could outlive an upgrade. Compiled code is therefore kept under a folder named after
 a digest of the sources a kernel may call into: the engine's own, and the kernels of its folder and
-of those around it; those of all of the engine's folders where it stands outside. Another source,
-another folder.
+of the packages around it; those of all of the engine's folders where it stands outside. Another
+source, another folder.
 """
 
 from __future__ import annotations
@@ -31,11 +31,10 @@ _ENGINE = Path(__file__).parent
 def _digest_of(folder: Path) -> str:
     """Digest of the kernels that those of `folder` may call."""
     digest = hashlib.blake2b(digest_size=8)
-    if folder.is_relative_to(_ENGINE):
-        within = [one for one in (folder, *folder.parents) if one.is_relative_to(_ENGINE)]
-        paths = [path for one in reversed(within) for path in sorted(one.glob("*.py"))]
-    else:
-        paths = [*sorted(_ENGINE.rglob("*.py")), *sorted(folder.glob("*.py"))]
+    around = [one for one in folder.parents if (one / "__init__.py").exists()]
+    paths = [path for one in (*reversed(around), folder) for path in sorted(one.glob("*.py"))]
+    if not folder.is_relative_to(_ENGINE):
+        paths = [*sorted(_ENGINE.rglob("*.py")), *paths]
     for path in paths:
         source = path.read_bytes()
         if path.parent == _ENGINE or b"kernel" in source:

@@ -2,7 +2,8 @@
 sizes, carriers' rates, rules). A document is bytes under (kind, id) with its revision.
 
 PUT_DOCUMENT: ``header.amount`` is the kind, the first line's text the id, the text after it the
-body. DELETE_DOCUMENT has no body.
+body. DELETE_DOCUMENT has no body; each of its lines names a document, and those that are there go
+even where one is not.
 """
 
 from __future__ import annotations
@@ -71,10 +72,12 @@ def delete_document(state: State, batch: CommandBatch) -> None:
         recall(st, known, np.uint64(fingerprint), answer, details, 0)
     else:
         start = text_at + sum(int(header[field]) for field in _TEXTS_BEFORE)
-        stop = start + int(batch.lines[first]["text_bytes"])
-        name = batch.text[start:stop].tobytes().decode()
-        if state.documents.pop((int(header["amount"]), name), None) is None:
-            answer["code"] = outcomes.DOCUMENT_NOT_FOUND
+        lines = batch.lines[first : first + int(header["line_count"])]
+        for size in lines["text_bytes"].tolist():
+            name = batch.text[start : start + size].tobytes().decode()
+            start += size
+            if state.documents.pop((int(header["amount"]), name), None) is None:
+                answer["code"] = outcomes.DOCUMENT_NOT_FOUND
         state.meta["revision"][0] += 1
         answer["revision"] = state.revision
         if keyed:

@@ -37,14 +37,17 @@ _ROW_BYTES_MAX = 1 << 32
 
 
 @cache
-def _fields(dtype: np.dtype[Any]) -> NDArray[np.int64]:
-    """(offset, bytes) of each field of a row type, `[fields, 2]`.
+def fields_of(dtype: np.dtype[Any]) -> NDArray[np.int64]:
+    """(offset, bytes) of each field of a row type in the order of their places, `[fields, 2]`.
 
-    Raises ValueError unless each begins at a multiple of its own size, and rows of eight bytes.
+    Raises ValueError unless each begins at a multiple of its own size, and rows of eight bytes, and
+    nothing but the end of the last word lies behind the last.
     """
     assert dtype.fields is not None
     places = [(int(place[1]), int(place[0].itemsize)) for place in dtype.fields.values()]
-    if dtype.itemsize % _WORD or any(offset % size for offset, size in places):
+    unfilled = dtype.itemsize - sum(places[-1])
+    is_aligned = all(offset % size == 0 for offset, size in places) and sorted(places) == places
+    if dtype.itemsize % _WORD or not is_aligned or not 0 <= unfilled < _WORD:
         raise ValueError(f"the fields of {dtype} do not lie at multiples of their sizes")
     return np.array(places, np.int64)
 
@@ -53,9 +56,9 @@ def narrow(rows: NDArray[np.void]) -> NDArray[np.uint8]:
     """Rows as bytes, `[bytes]`. O(rows x fields)."""
     if not len(rows):
         return np.empty(0, np.uint8)
-    fields = _fields(rows.dtype)
+    fields = fields_of(rows.dtype)
     out = np.empty(rows.nbytes + len(fields) * _OVERHEAD, np.uint8)
-    size = _narrow(*_views(rows), len(rows), rows.dtype.itemsize, fields, out)
+    size = narrow_rows(words_of(rows), 0, len(rows), fields, out)
     return out[: int(size)]
 
 
@@ -71,33 +74,35 @@ def widen(
     rows = np.zeros(count, dtype)
     if not count:
         return rows, at
-    end = int(_widen(buffer, at, *_views(rows), count, dtype.itemsize, _fields(dtype)))
+    end = int(_widen(buffer, at, *words_of(rows), count, dtype.itemsize, fields_of(dtype)))
     if end < 0:
         raise ValueError(f"{len(buffer)} bytes do not hold {count} rows from byte {at} on")
     return rows, end
 
 
-def _views(rows: NDArray[np.void]) -> tuple[NDArray[Any], ...]:
+def words_of(rows: NDArray[np.void]) -> tuple[NDArray[Any], ...]:
     """The same memory as bytes and as words of two, four and eight bytes."""
     flat = np.ascontiguousarray(rows).view(np.uint8)
     return flat, flat.view(np.uint16), flat.view(np.int32), flat.view(np.int64)
 
 
 @kernel
-def _narrow(
-    ones: NDArray[np.uint8],
-    twos: NDArray[np.uint16],
-    fours: NDArray[np.int32],
-    eights: NDArray[np.int64],
+def narrow_rows(
+    words: tuple[NDArray[Any], ...],
+    row: int,
     count: int,
-    row_bytes: int,
     fields: NDArray[np.int64],
     out: NDArray[np.uint8],
 ) -> int:
+    """`narrow` of `count` rows from `row` on, which are at least one; how many bytes. `words`: see
+    `words_of`; `fields`: see `fields_of`."""
+    ones, twos, fours, eights = words
+    last = len(fields) - 1
+    row_bytes = (fields[last, 0] + fields[last, 1] + _WORD - 1) // _WORD * _WORD
     at = 0
     for field in range(len(fields)):
         offset, size = fields[field, 0], fields[field, 1]
-        first, step = offset // size, row_bytes // size
+        first, step = (row * row_bytes + offset) // size, row_bytes // size
         if size == 8:
             at = _narrow_column(eights, ones, first, step, count, out, at)
         elif size == 4:

@@ -199,12 +199,22 @@ def pack_problem(
     `nodes`: (K,) its nodes' numbers in the directory. `shape`: (nodes, lines, services) in use of
     the view's arrays. `text`: see `text_of`.
     """
-    count, lines, services = shape
-    columns = len(_LINES) + len(_NODES) + 2 * lines + 5 * services + 2
-    words = len(_LINES) * lines + (len(_NODES) + 1 + 2 * lines + 5 * services) * count + TERMS
-    out = room.of(words, columns)
+    out = room.of(*_numbers_of(*shape))
     size = pack(view, nodes, out)
     return b"".join((_COMPACT, _SHAPE.pack(*shape, len(text), 0, 0), text, out[:size].tobytes()))
+
+
+def packed_bytes_max(nodes: int, lines: int, services: int) -> int:
+    """Most bytes of a packed problem of that size, without its text."""
+    words, columns = _numbers_of(nodes, lines, services)
+    return _HEAD.size + 9 * (words + columns)
+
+
+def _numbers_of(nodes: int, lines: int, services: int) -> tuple[int, int]:
+    """(numbers, columns) of a packed problem."""
+    columns = len(_LINES) + len(_NODES) + 2 * lines + 5 * services + 2
+    words = len(_LINES) * lines + (len(_NODES) + 1 + 2 * lines + 5 * services) * nodes + TERMS
+    return words, columns
 
 
 class Room:

@@ -25,12 +25,13 @@ from engine.state import State
 from holdfast.v1 import network_service_pb2 as messages
 from server.routing.calendars import DAYS_AHEAD, WorkCalendar, road_days
 from server.routing.geography import locate
+from server.routing.kernels.filling import UNLIMITED
 from server.routing.lanes import LaneTables, ServiceLanes
 from server.routing.layout import Fixed
 from server.routing.rules.contradictions import refuse_contradictions
 from server.routing.rules.reading import Rules, RulesRefused
 from server.routing.rules.ruling import BoundRules
-from server.routing.schedule import UNLIMITED, Call, NodeTimes, Schedule, ServicePickups
+from server.routing.schedule import Call, NodeTimes, Schedule, ServicePickups
 from server.routing.tariffs import ServiceTable, tariff_of
 
 Integers = NDArray[np.int64]

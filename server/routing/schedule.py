@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from engine.hashing import key_of
 from engine.positions import SCOPE_CAPACITY, SCOPE_SLOT, position_key
 from server.routing.calendars import DAYS_AHEAD, WorkCalendar
+from server.routing.kernels.filling import UNLIMITED
 
 Integers = NDArray[np.int64]
 
@@ -26,8 +27,6 @@ PICK_DAYS: Final = 3
 """Days a node may pick an order on: the next where there is capacity left."""
 NEVER: Final = -1
 NOT_FOUND: Final = -1
-UNLIMITED: Final = 1 << 40
-"""Capacity of a node's day or of a pickup whose document says none."""
 
 _SLOT_BYTES_MAX: Final = 64
 _DAY = timedelta(days=1)

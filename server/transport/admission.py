@@ -36,7 +36,7 @@ from server.admission.quotas import Quotas
 from server.admission.rate import TokenBucket
 from server.admission.scopes import EVERYTHING, Scopes
 from server.application.gateway import Gateway, NotDone
-from server.transport.decode import Caller
+from server.caller import Caller
 from server.transport.errors import Case, Fault, Refused, refusal
 from server.transport.framing import read_frame
 from server.transport.hold_quotas import HoldQuotas, read_or_none

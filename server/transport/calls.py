@@ -18,10 +18,10 @@ from google.protobuf.message import Message
 from engine import limits
 from server.admission.scopes import scope_of
 from server.application.gateway import Gateway, NotDone, Why
+from server.caller import Caller
 from server.logs import get
 from server.metrics import MethodStats, Metrics
 from server.transport.admission import Admission
-from server.transport.decode import Caller
 from server.transport.errors import Case, Fault, Refusal, Refused, refusal
 from server.transport.identity import caller_of, nobody
 from server.transport.malformed import read

@@ -26,10 +26,11 @@ from numpy.typing import NDArray
 
 from engine.commands import CommandBatch
 from engine.outcomes import Outcomes
+from server.caller import Caller
 from server.transport.calls import Call
 from server.transport.channel_nodes import ChannelNodes
 from server.transport.crowd import Crowd, is_in_hurry
-from server.transport.decode import Caller, Decoded, decode
+from server.transport.decode import Decoded, decode
 from server.transport.encode import encode_creates
 from server.transport.framing import framed
 from server.transport.gathering import longest

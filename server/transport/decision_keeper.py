@@ -16,6 +16,7 @@ from server.routing.assembly import Assembly
 from server.routing.decision_log import DecisionLog
 from server.routing.decisions import (
     Decision,
+    Key,
     Names,
     Room,
     Rulings,
@@ -30,7 +31,7 @@ from server.routing.metrics import RoutingMetrics
 from server.routing.network import Network
 from server.routing.rules.ruling import NO_RULE
 from server.transport.columns import Columns
-from server.transport.document_commands import delete_document, put_document
+from server.transport.document_commands import delete_documents, put_document
 from server.transport.ledger_view import LedgerView
 
 _KEPT_MAX = 64
@@ -103,8 +104,8 @@ class DecisionKeeper:
     def make_room(self, columns: Columns, coming: int, caller: bytes) -> list[str]:
         """Delete the oldest decisions where so many new ones are too many; their names."""
         gone = self.log.beyond(coming)
-        for old in gone:
-            delete_document(columns, ROUTING_DECISION, old, caller)
+        if gone:
+            delete_documents(columns, ROUTING_DECISION, gone, caller)
         return gone
 
     def write(self, columns: Columns, name: str, decision: Decision, caller: bytes) -> None:
@@ -114,16 +115,16 @@ class DecisionKeeper:
     def note(self, name: str, decision: Decision, gone: Sequence[str]) -> None:
         """The ledger has what `put` wrote."""
         self.removed(gone)
-        self.added(name, decision)
+        self.added(name, decision.key, has_plan=bool(decision.reply))
 
     def removed(self, gone: Sequence[str]) -> None:
         """The ledger has these no longer."""
         for old in gone:
             self.log.removed(old)
 
-    def added(self, name: str, decision: Decision) -> None:
+    def added(self, name: str, key: Key, *, has_plan: bool) -> None:
         """The ledger has this one."""
-        self.log.added(name, decision.key.request, bool(decision.reply))
+        self.log.added(name, key.request, has_plan)
         self._metrics.decisions_kept = len(self.log)
 
 

@@ -21,6 +21,7 @@ from engine.commands import HEADER, LINE, CommandBatch
 from engine.compiled import Integer, inlined, kernel
 from engine.hashing import hash_bytes, hash_bytes_wide
 from engine.words import copy_bytes, is_printable
+from server.caller import Caller
 
 LINE_SPAN = np.dtype(
     [("sku_at", "i4"), ("source_at", "i4"), ("sku_bytes", "u2"), ("source_bytes", "u2")]
@@ -396,18 +397,6 @@ class Decoded:
     def is_whole(self) -> bool:
         """Whether the whole message was read, and held at least one request."""
         return len(self.batch) > 0 and self.next_at == len(self.buffer)
-
-
-class Caller:
-    """A caller's name as the decoder wants it: in front of room for a request_id."""
-
-    __slots__ = ("buffer", "size", "text")
-
-    def __init__(self, text: bytes) -> None:
-        self.text = text
-        self.size = len(text)
-        self.buffer = np.zeros(len(text) + 1 + limits.request_id_bytes_max, np.uint8)
-        self.buffer[: len(text)] = np.frombuffer(text, np.uint8)
 
 
 def decode(message: bytes, caller: Caller, now_ms: int, *, framed: bool, start: int = 0) -> Decoded:

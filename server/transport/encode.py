@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from engine import commands, outcomes, tables
 from engine.compiled import Integer, kernel
 from engine.ids import ID_BYTES, write_made_id
-from engine.words import copy_bytes
 from server.transport.decode import Decoded
 from server.transport.errors import TABLE, reason_of
+from server.wire_fields import close, put_moment, put_number, put_text
 
 _OK = outcomes.OK
 _TAKE = outcomes.TAKE
@@ -49,68 +49,6 @@ _REPLY_BYTES_MAX = 400
 
 
 @kernel
-def _varint(out: NDArray[np.uint8], at: int, value: int) -> Integer:
-    while value > 127:
-        out[at] = (value & 127) | 128
-        value >>= 7
-        at += 1
-    out[at] = value
-    return at + 1
-
-
-@kernel
-def _number(out: NDArray[np.uint8], at: int, tag: int, value: int) -> Integer:
-    """A varint field that is left out when 0, as proto3 does."""
-    if value == 0:
-        return at
-    out[at] = tag
-    return _varint(out, at + 1, value)
-
-
-@kernel
-def _bytes(
-    out: NDArray[np.uint8], at: int, tag: int, source: NDArray[np.uint8], start: int, size: int
-) -> Integer:
-    """A text field of fewer than 128 bytes, left out when empty."""
-    if size == 0:
-        return at
-    out[at] = tag
-    out[at + 1] = size
-    at += 2
-    copy_bytes(source, start, size, out, at)
-    return at + size
-
-
-@kernel
-def _close(out: NDArray[np.uint8], mark: int, at: int) -> Integer:
-    """Write the length of out[mark + 1 : at] at `mark`, moving it where one byte is too few."""
-    size = at - (mark + 1)
-    if size < 128:
-        out[mark] = size
-        return at
-    width = 1
-    rest = size >> 7
-    while rest:
-        width += 1
-        rest >>= 7
-    move = width - 1
-    for i in range(at - 1, mark, -1):
-        out[i + move] = out[i]
-    _varint(out, mark, size)
-    return at + move
-
-
-@kernel
-def _time(out: NDArray[np.uint8], at: int, tag: int, time_ms: int) -> Integer:
-    """A google.protobuf.Timestamp field."""
-    out[at] = tag
-    mark = at + 1
-    end = _number(out, mark + 1, 8, time_ms // 1000)
-    end = _number(out, end, 16, time_ms % 1000 * 1_000_000)
-    return _close(out, mark, end)
-
-
-@kernel
 def _shortage(
     out: NDArray[np.uint8],
     at: int,
@@ -125,15 +63,15 @@ def _shortage(
     """One Shortage as field 5 of a result."""
     out[at] = 42
     mark = at + 1
-    end = _number(out, mark + 1, 8, np.int64(line.line))
-    end = _bytes(out, end, 18, message, np.int64(span.sku_at), np.int64(span.sku_bytes))
+    end = put_number(out, mark + 1, 8, np.int64(line.line))
+    end = put_text(out, end, 18, message, np.int64(span.sku_at), np.int64(span.sku_bytes))
     if with_node and line.kind != _IN_GROUP:
-        end = _bytes(out, end, 26, message, np.int64(span.source_at), np.int64(span.source_bytes))
-    end = _number(out, end, 32, requested)
-    end = _number(out, end, 40, available)
+        end = put_text(out, end, 26, message, np.int64(span.source_at), np.int64(span.source_bytes))
+    end = put_number(out, end, 32, requested)
+    end = put_number(out, end, 40, available)
     if next_ms > 0:
-        end = _time(out, end, 50, next_ms)
-    return _close(out, mark, end)
+        end = put_moment(out, end, 50, next_ms)
+    return close(out, mark, end)
 
 
 @kernel
@@ -243,7 +181,7 @@ def _reservation_id(
     """The id as given, or as the ledger made it."""
     if header.reservation_bytes > 0:
         size = np.int64(header.reservation_bytes)
-        return _bytes(out, at, tag, text, np.int64(span.text_at), size)
+        return put_text(out, at, tag, text, np.int64(span.text_at), size)
     if outcome.code != _OK:
         return at
     out[at] = tag
@@ -281,16 +219,16 @@ def _encode_bulk(
         out[at] = 10
         mark = at + 1
         end = _reservation_id(out, mark + 1, 10, header, span, text, outcome, ledger_seed)
-        end = _number(out, end, 16, outcome.revision)
+        end = put_number(out, end, 16, outcome.revision)
         if outcome.code == _OK:
-            end = _time(out, end, 26, outcome.expire_ms)
+            end = put_moment(out, end, 26, outcome.expire_ms)
             if header.fill_policy != commands.ALL_OR_NONE:
                 end = _cut_shortages(
                     out, end, message, first, lines, line_spans, details, detail_at, count
                 )
-            end = _number(out, end, 48, np.int64(states[outcome.state]))
+            end = put_number(out, end, 48, np.int64(states[outcome.state]))
         else:
-            end = _number(out, end, 32, np.int64(reasons[outcome.code]))
+            end = put_number(out, end, 32, np.int64(reasons[outcome.code]))
             if count > 0:
                 end = _refused_shortages(
                     out,
@@ -304,7 +242,7 @@ def _encode_bulk(
                     detail_at,
                     count,
                 )
-        at = _close(out, mark, end)
+        at = close(out, mark, end)
         detail_at += count
         last = max(last, np.int64(outcome.revision))
     totals[0] = at
@@ -366,20 +304,20 @@ def _line(
             returned += detail.returned
     out[at] = 42
     mark = at + 1
-    end = _bytes(out, mark + 1, 10, message, np.int64(span.sku_at), np.int64(span.sku_bytes))
-    end = _number(out, end, 16, held + shortfall + fulfilled + cancelled)
+    end = put_text(out, mark + 1, 10, message, np.int64(span.sku_at), np.int64(span.sku_bytes))
+    end = put_number(out, end, 16, held + shortfall + fulfilled + cancelled)
     if held > 0:
         out[end] = 26
         inner = end + 1
         source_at = np.int64(span.source_at)
-        end = _bytes(out, inner + 1, 10, message, source_at, np.int64(span.source_bytes))
-        end = _number(out, end, 16, held)
-        end = _close(out, inner, end)
-    end = _number(out, end, 32, shortfall)
-    end = _number(out, end, 40, fulfilled)
-    end = _number(out, end, 48, cancelled)
-    end = _number(out, end, 56, returned)
-    return _close(out, mark, end)
+        end = put_text(out, inner + 1, 10, message, source_at, np.int64(span.source_bytes))
+        end = put_number(out, end, 16, held)
+        end = close(out, inner, end)
+    end = put_number(out, end, 32, shortfall)
+    end = put_number(out, end, 40, fulfilled)
+    end = put_number(out, end, 48, cancelled)
+    end = put_number(out, end, 56, returned)
+    return close(out, mark, end)
 
 
 @kernel
@@ -437,21 +375,21 @@ def _encode_creates(
         out[at] = 10
         mark = at + 1
         end = _reservation_id(out, mark + 1, 10, header, span, text, outcome, ledger_seed)
-        end = _number(out, end, 16, np.int64(states[outcome.state]))
+        end = put_number(out, end, 16, np.int64(states[outcome.state]))
         owner_at = np.int64(span.text_at) + header.reservation_bytes
-        end = _bytes(out, end, 26, text, owner_at, np.int64(header.owner_bytes))
+        end = put_text(out, end, 26, text, owner_at, np.int64(header.owner_bytes))
         channel_at = np.int64(span.channel_at)
-        end = _bytes(out, end, 34, message, channel_at, np.int64(span.channel_bytes))
+        end = put_text(out, end, 34, message, channel_at, np.int64(span.channel_bytes))
         for number in range(header.line_count):
             line_span = line_spans[first + number]
             end = _line(out, end, message, number, line_span, details, detail_at, count)
-        end = _time(out, end, 50, outcome.create_ms)
+        end = put_moment(out, end, 50, outcome.create_ms)
         if outcome.state == _HELD or outcome.state == _EXPIRED:
-            end = _time(out, end, 58, outcome.expire_ms)
-        end = _number(out, end, 64, outcome.etag)
-        end = _time(out, end, 82, outcome.update_ms)
-        end = _close(out, mark, end)
-        at = _number(out, end, 16, outcome.revision)
+            end = put_moment(out, end, 58, outcome.expire_ms)
+        end = put_number(out, end, 64, outcome.etag)
+        end = put_moment(out, end, 82, outcome.update_ms)
+        end = close(out, mark, end)
+        at = put_number(out, end, 16, outcome.revision)
         ends[i] = at
         detail_at += count
 

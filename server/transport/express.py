@@ -7,12 +7,10 @@ from typing import Final
 from google.protobuf.message import DecodeError
 
 from engine.routing import limits
-from engine.routing.express import pricing
 from engine.routing.plan import Status
 from engine.routing.solver import Strategy
-from engine.state import State
 from holdfast.v1 import types_pb2
-from server.routing.express.desk import Desk, Shown
+from server.routing.express.desk import Desk, Planned
 from server.routing.express.reader import UsualOrder
 from server.routing.items import Items
 from server.routing.lanes import Destination
@@ -40,16 +38,20 @@ class Express:
         if self.desk.is_open:
             self.writer = PlanWriter(network)
 
-    def plan(self, order: UsualOrder, state: State, now_ms: int) -> Shown | None:
-        """The best plan; None: the plain path must plan it, or say why there is none."""
-        return self.desk.plan(order, state, now_ms, limits.work_budget)
+    def plan(self, order: UsualOrder) -> Planned | None:
+        """Plan an order at the desk, which has begun; None: the plain path must plan it, or say why
+        there is none."""
+        planned = self.desk.plan(order, limits.work_budget)
+        if planned is not None:
+            self.writer.name_slots(self.desk, planned)
+        return planned
 
     @staticmethod
-    def summary(shown: Shown) -> tuple[Strategy, Status, int, float]:
+    def summary(planned: Planned) -> tuple[Strategy, Status, int, float]:
         """(strategy, status, nanoseconds, gap) of a plan."""
-        cost, bound = shown.head[pricing.COST], shown.head[pricing.BOUND]
+        cost, bound = planned.cost, planned.bound
         status = Status.OPTIMAL if bound >= cost else Status.FEASIBLE
-        return Strategy.EXACT, status, shown.nanoseconds, (cost - bound) / max(1, cost)
+        return Strategy.EXACT, status, planned.nanoseconds, (cost - bound) / max(1, cost)
 
 
 def _place_of(raw: bytes) -> tuple[Destination, str] | None:

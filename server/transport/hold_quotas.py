@@ -28,8 +28,8 @@ from server.admission.hold_book import HoldBook
 from server.admission.quotas import Quotas
 from server.application.gateway import Gateway, NotDone
 from server.application.hold_origins import HoldOrigins
+from server.caller import Caller
 from server.transport.columns import request_key
-from server.transport.decode import Caller
 from server.transport.errors import Case, Fault, Refused, refusal
 
 T = TypeVar("T")

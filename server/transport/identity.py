@@ -10,7 +10,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from engine.hashing import wide_key_of
-from server.transport.decode import Caller
+from server.caller import Caller
 
 if TYPE_CHECKING:
     import grpc

@@ -13,11 +13,11 @@ from engine.routing.plan import Plan, Shipment, Status
 from engine.routing.prices.decide import Mode
 from holdfast.v1 import routing_service_pb2 as messages
 from server.routing.assembly import Assembly, zone_of
+from server.routing.kernels.filling import UNLIMITED
 from server.routing.network import Network
 from server.routing.planning import Solved, probability_ppm, shipment_ppm
 from server.routing.prices.comparison import Opportunity
 from server.routing.rules.ruling import Ruling
-from server.routing.schedule import UNLIMITED
 from server.routing.version import solver_version
 
 LineNumbers = Mapping[tuple[int, int], Sequence[tuple[int, int]]]

@@ -235,7 +235,7 @@ def _services(
     routing_metrics = RoutingMetrics()
     metrics.add_gauges(routing_metrics.collect)
     routing_service = RoutingService(
-        view, catalog, routing_metrics, admission.brownout, listener.prices
+        view, catalog, routing_metrics, admission.brownout, listener.prices, busy_share
     )
     routing_service.register(routing)
     log = DecisionLog(listener.routing_decisions_max)

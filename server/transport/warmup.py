@@ -24,9 +24,11 @@ from holdfast.v1 import routing_service_pb2 as routing_messages
 from holdfast.v1 import types_pb2
 from server import ledger_metrics
 from server.application.watch import WatchHub, WatchSet
+from server.caller import Caller
 from server.documents import ITEM
 from server.routing.assembly import assemble
 from server.routing.decisions import Room, pack_problem
+from server.routing.express.reader import UsualOrder
 from server.routing.geography import locate
 from server.routing.items import ItemFacts, Items
 from server.routing.lanes import Destination
@@ -36,13 +38,14 @@ from server.routing.planning import Planner
 from server.routing.version import solver_version
 from server.transport import in_use, scan
 from server.transport.columns import Columns, line
-from server.transport.decode import Caller, decode
+from server.transport.decode import decode
 from server.transport.decode_feed import decode_feed
 from server.transport.encode import encode_creates, encode_results
 from server.transport.express import Express
 from server.transport.position_columns import find_rows, read_positions
 from server.transport.resources import CHANNEL, NODE
 from server.transport.services import admin
+from server.transport.services.express_promises import PromiseWriter, Ready
 
 
 def _ledger() -> State:
@@ -169,20 +172,32 @@ def _warm_express(state: State) -> None:
     items = Items()
     state.documents[ITEM, "s"] = (network_messages.Item(sku="s").SerializeToString(), 0)
     express = Express(Network(0, documents), items, Planner())
-    order = routing_messages.RoutingOrder(destination=place)
+    order = routing_messages.RoutingOrder(destination=place, owner="o")
     order.lines.add(sku="s", quantity=1)
-    for is_promise in (False, True):
-        request = (
-            routing_messages.PromiseOrderRequest(order=order)
-            if is_promise
-            else routing_messages.PlanFulfillmentRequest(order=order)
-        )
-        read = express.desk.read(request.SerializeToString(), is_promise=is_promise)
-        shown = None if read is None else express.plan(read, state, 1)
-        if shown is None or shown.head[0] != 1:
-            raise RuntimeError(f"the express way is not sound after its warm-up: {shown}")
     desk = express.desk
+    desk.begin(state, 1)
+    plan = routing_messages.PlanFulfillmentRequest(order=order).SerializeToString()
+    shown = express.plan(_usual(desk.read(plan)))
+    if shown is None or shown.cost != 1 or express.writer.reply(desk, shown) is None:
+        raise RuntimeError(f"the express way is not sound after its warm-up: {shown}")
+    promise = routing_messages.PromiseOrderRequest(order=order, request_id="r").SerializeToString()
+    usual = _usual(desk.read(promise, Caller(b"")))
+    shown = express.plan(usual)
+    writer = PromiseWriter(express, b"")
+    writer.begin(1)
+    ready = Ready(express, usual, usual.key(), (), ttl_ms=1, caller=b"", remaining_s=None)
+    if shown is None or not writer.put(shown, ready, b"i", b"i\x000"):
+        raise RuntimeError(f"the express way is not sound after its warm-up: {shown}")
+    if writer.batch().lines["quantity"].tolist() != [0, 1]:
+        raise RuntimeError("promises are not sound after their warm-up")
     pack_problem(desk.p, desk.chosen, Room(), shape=(1, 1, 2), text=b"")
+
+
+def _usual(order: UsualOrder | None) -> UsualOrder:
+    """An order that the express way could read."""
+    if order is None:
+        raise RuntimeError("the express way reads no order in its warm-up")
+    return order
 
 
 def _warm_prices(state: State) -> None:

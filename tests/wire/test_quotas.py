@@ -18,8 +18,8 @@ from engine import commands, outcomes, reads
 from holdfast.v1 import admin_service_pb2, routing_service_pb2
 from holdfast.v1 import reservation_service_pb2 as messages
 from server.application.gateway import Gateway
+from server.caller import Caller
 from server.lifecycle import CannotStart
-from server.transport.decode import Caller
 from server.transport.errors import Refused
 from tests.wire import routing_network
 from tests.wire.conftest import Wire, create, refused

@@ -21,8 +21,10 @@ from engine.routing.problem import TERMS
 from engine.routing.solver import Solver
 from engine.routing.view import View
 from engine.state import State
+from server.caller import Caller
+from server.documents import ITEM
 from server.routing import assembly
-from server.routing.express.reader import Reader, UsualOrder
+from server.routing.express.reader import UsualOrder, read_order
 from server.routing.items import ItemFacts, Items
 from server.routing.kernels import desk as kernels
 from server.routing.kernels import filling
@@ -48,8 +50,18 @@ _LETTERS: Final = {
 _SHIPMENT: Final = pricing.SHIPMENT
 
 
-_Known = tuple[ItemFacts, tuple[int, ...], int]
-"""An item, its row for the kernels (empty: the plain path must take it), and its number."""
+class _Known(NamedTuple):
+    """An item that was asked for."""
+
+    facts: ItemFacts
+    document: tuple[int, str]
+    """What it was read from."""
+    row: tuple[int, ...]
+    """For the kernels; empty: the plain path must take it."""
+    number: int
+
+
+_NONE: Final = (b"", -1)
 
 
 class Place(NamedTuple):
@@ -60,23 +72,19 @@ class Place(NamedTuple):
     lanes: Lanes
 
 
-class Shown(NamedTuple):
-    """The best plan of an order, in numbers."""
+class Planned(NamedTuple):
+    """An order that has a plan."""
 
     order: UsualOrder
-    keys: list[int]
-    """Of its SKUs."""
     place: Place
-    head: list[int]
-    """See `engine.routing.express.pricing`."""
-    shipments: list[list[int]]
-    """The same."""
-    amounts: list[list[int]]
-    told: list[list[int]]
-    """See `server.routing.kernels.desk`."""
-    now_ms: int
-    revision: int
+    cost: int
+    bound: int
+    """No plan is cheaper."""
+    shipments: int
+    limited_slots: int
+    """Shipments whose pickup takes so many parcels and no more."""
     nanoseconds: int
+    """Of the search."""
 
 
 class Desk:
@@ -96,7 +104,6 @@ class Desk:
         self._place_of = place_of
         self._places: dict[bytes, Place] = {}
         self._known: dict[bytes, _Known] = {}
-        self._reader = Reader()
         rules = network.rules
         # Rules that ask about an order, or keep lines together, are for the plain path.
         self.is_open = not rules.needs_facts and 0 < len(network.node_names) <= _NODES_MAX
@@ -188,8 +195,7 @@ class Desk:
         self.t = View(answer)
         self._services = services
         self._line_bytes = own["lines"].data.cast("B")
-        self._head, self._shipments = answer["head"], answer["shipments"]
-        self._amounts, self._told = answer["amounts"], own["told"]
+        self.head, self.shipments, self.told = answer["head"], answer["shipments"], own["told"]
         self._chosen = own["chosen"]
         self._row_of, self._row_seen = own["row_of"], own["row_seen"]
         self._rows_of: State | None = None
@@ -221,54 +227,55 @@ class Desk:
 
     # --- Reading -----------------------------------------------------------------------------
 
-    def read(self, raw: bytes, *, is_promise: bool) -> UsualOrder | None:
-        """A request that can be planned here; None: the plain path must read it."""
-        return self._reader.read(raw, is_promise=is_promise) if self.is_open else None
+    def read(self, raw: bytes, promised_to: Caller | None = None) -> UsualOrder | None:
+        """A request that can be planned here; None: the plain path must read it. `promised_to`:
+        whose PromiseOrder it is."""
+        return read_order(raw, promised_to) if self.is_open else None
 
     # --- Planning ----------------------------------------------------------------------------
 
-    def plan(
-        self,
-        order: UsualOrder,
-        state: State,
-        now_ms: int,
-        work_budget: int = limits.work_budget,
-    ) -> Shown | None:
-        """The best plan of an order; None: the plain path must plan it, or say why there is none.
+    def begin(self, state: State, now_ms: int) -> None:
+        """The orders that come are planned on this state, as of now; until the event loop goes on
+        nothing changes."""
+        network = self.network
+        network.schedule.at(now_ms)
+        self._asked["numbers"][filling.ROAD_BASE] = network.road_base(now_ms)
+        self.state, self.now_ms = state, now_ms
+        self.facts = network.view(state)
+        if self._rows_of is not state:
+            self._forget(state)
+
+    def plan(self, order: UsualOrder, work_budget: int = limits.work_budget) -> Planned | None:
+        """Plan an order; None: the plain path must plan it, or say why there is none. Its numbers
+        are in the memory until the next one comes.
 
         Raises RuntimeError where the search's total is not that of its plan.
         """
-        network = self.network
         place = self._places.get(order.destination) or self._locate(order.destination)
         if place is None or not self._choose_channel(order.channel):
             return None
-        if self._rows_of is not state or len(self._known) + len(order.skus) > self._items_max:
-            self._forget(state)
+        if len(self._known) + len(order.skus) > self._items_max:
+            self._forget(self.state)
+        documents = self.state.documents
         facts: list[int] = []
-        keys: list[int] = []
         for sku, quantity in zip(order.skus, order.quantities, strict=True):
             known = self._known.get(sku)
-            item = self._items.get(state, sku.decode())
-            if item is None:
-                return None
-            if known is None or known[0] is not item:
-                known = self._learn(sku, item)
-            row = known[1]
+            if known is None or documents.get(known.document, _NONE)[1] != known.facts.revision:
+                known = self._learn(sku)
+                if known is None:
+                    return None
+            row = known.row
             if not row:
                 return None
-            keys.append(item.key)
-            facts += (row[0], quantity, *row[1:], known[2])
+            facts += (row[0], quantity, *row[1:], known.number)
         lines = len(order.skus)
         _ROWS[lines].pack_into(self._line_bytes, 0, *facts)
-        network.schedule.at(now_ms)
-        self._asked["numbers"][filling.ROAD_BASE] = network.road_base(now_ms)
         lanes = place.lanes
         self._block[self._o_row["zone"]] = lanes.fixed_zone.row
         self._block[self._o_row["distance"]] = lanes.fixed_distance.row
-        facts_view = network.view(state)
         count = kernels.assemble(
-            state.tables,
-            facts_view,
+            self.state.tables,
+            self.facts,
             self.o,
             self.p,
             self.x,
@@ -286,21 +293,9 @@ class Desk:
             if found == pricing.WRONG_TOTAL:
                 raise RuntimeError("a plan's price is not what the search says")
             return None
-        head: list[int] = self._head.tolist()
-        shipments = head[pricing.SHIPMENTS]
-        kernels.tell(facts_view, self.x, self.p, self.d, self._shipments, shipments)
-        return Shown(
-            order,
-            keys,
-            place,
-            head,
-            self._shipments[:shipments].tolist(),
-            self._amounts[:shipments, :lines].tolist(),
-            self._told[:shipments].tolist(),
-            now_ms,
-            state.revision,
-            nanoseconds,
-        )
+        limited_slots = kernels.tell(self.facts, self.x, self.p, self.d, self.t)
+        cost, bound, _, shipments, *_ = self.head.tolist()
+        return Planned(order, place, cost, bound, shipments, limited_slots, nanoseconds)
 
     def _forget(self, state: State) -> None:
         """Items' rows are those of another state, or there is no room for one more item."""
@@ -309,16 +304,21 @@ class Desk:
         self._row_seen[: len(self._known)] = 0
         self._known.clear()
 
-    def _learn(self, sku: bytes, item: ItemFacts) -> _Known:
-        """An item as a row; an empty one for an item with flags that make an order dearer."""
+    def _learn(self, sku: bytes) -> _Known | None:
+        """An item as a row; an empty one for an item with flags that make an order dearer. None for
+        one that is not known."""
+        name = sku.decode()
+        item = self._items.get(self.state, name)
+        if item is None:
+            return None
         row: tuple[int, ...] = ()
         if not item.flags & self.network.surcharge_flags:
             key = item.key - (1 << 64) if item.key >= 1 << 63 else item.key
             carried = assembly.carried_by(self.network, item)
             row = (key, item.weight_g, item.volume_cm3, carried)
         before = self._known.get(sku)
-        number = len(self._known) if before is None else before[2]
-        known = self._known[sku] = (item, row, number)
+        number = len(self._known) if before is None else before.number
+        known = self._known[sku] = _Known(item, (ITEM, name), row, number)
         return known
 
     def _locate(self, destination: bytes) -> Place | None:

@@ -5,21 +5,20 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from server.caller import Caller
+from server.routing.decisions import Key
 from server.routing.kernels.reading import (
     CHANNEL,
     DESTINATION,
     FIRST_LINE,
     LINE,
-    ORDER,
-    OWNER,
     QUANTITY,
-    REQUEST_ID,
-    RESERVATION_ID,
+    REQUEST_KEY,
     SKU_AT,
     SKU_BYTES,
     SPANS,
-    TTL,
     read_request,
 )
 
@@ -27,48 +26,55 @@ from server.routing.kernels.reading import (
 class UsualOrder(NamedTuple):
     """What a request of the usual kind says. Names are printable ASCII within their limits."""
 
-    request_id: bytes
-    ttl: bytes
-    """The Duration's bytes."""
-    order: bytes
-    """The RoutingOrder's bytes."""
-    reservation_id: bytes
-    owner: bytes
-    channel: bytes
+    raw: bytes
+    """The request."""
+    buffer: NDArray[np.uint8]
+    """The same bytes."""
+    spans: NDArray[np.int64]
+    """Where everything stands in it: see `server.routing.kernels.reading`."""
+    places: list[int]
+    """The same numbers."""
     destination: bytes
     """The Place's bytes."""
+    channel: bytes
     skus: list[bytes]
     quantities: list[int]
 
+    def part(self, place: int) -> bytes:
+        """The bytes of a part of the request, by its place in `spans`."""
+        start = self.places[place]
+        return self.raw[start : start + self.places[place + 1]]
 
-class Reader:
-    """Reads one request after another."""
+    def key(self) -> Key:
+        """What the decision about a promise is found by."""
+        high, low, *rest = self.spans.view(np.uint64)[REQUEST_KEY:FIRST_LINE].tolist()
+        return Key((high, low), (rest[0], rest[1]))
 
-    def __init__(self) -> None:
-        self._spans = np.zeros(SPANS, np.int64)
 
-    def read(self, raw: bytes, *, is_promise: bool) -> UsualOrder | None:
-        """None where the request is not a usual one."""
-        if not raw:
-            return None
-        lines = read_request(np.frombuffer(raw, np.uint8), is_promise, self._spans)
-        if lines < 0:
-            return None
-        spans = self._spans[: FIRST_LINE + lines * LINE].tolist()
+_NOBODY = Caller(b"")
 
-        def part(place: int) -> bytes:
-            start = spans[place]
-            return raw[start : start + spans[place + 1]]
 
-        rows = range(FIRST_LINE, len(spans), LINE)
-        return UsualOrder(
-            part(REQUEST_ID),
-            part(TTL),
-            part(ORDER),
-            part(RESERVATION_ID),
-            part(OWNER),
-            part(CHANNEL),
-            part(DESTINATION),
-            [raw[spans[at + SKU_AT] : spans[at + SKU_AT] + spans[at + SKU_BYTES]] for at in rows],
-            [spans[at + QUANTITY] for at in rows],
-        )
+def read_order(raw: bytes, promised_to: Caller | None = None) -> UsualOrder | None:
+    """None where the request is not a usual one. `promised_to`: whose PromiseOrder it is; None: it
+    is a PlanFulfillment."""
+    if not raw:
+        return None
+    spans = np.empty(SPANS, np.int64)
+    buffer = np.frombuffer(raw, np.uint8)
+    caller = promised_to or _NOBODY
+    lines = read_request(buffer, promised_to is not None, caller.buffer, caller.size, spans)
+    if lines < 0:
+        return None
+    at = spans[: FIRST_LINE + lines * LINE].tolist()
+    to, channel = at[DESTINATION], at[CHANNEL]
+    rows = range(FIRST_LINE, len(at), LINE)
+    return UsualOrder(
+        raw,
+        buffer,
+        spans,
+        at,
+        raw[to : to + at[DESTINATION + 1]],
+        raw[channel : channel + at[CHANNEL + 1]],
+        [raw[at[row + SKU_AT] : at[row + SKU_AT] + at[row + SKU_BYTES]] for row in rows],
+        [at[row + QUANTITY] for row in rows],
+    )

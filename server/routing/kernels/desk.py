@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from engine.compiled import Integer, kernel
 from engine.positions import find_stock
+from engine.routing.express.pricing import CARRIED_BY as CARRIED_BY_SERVICE
+from engine.routing.express.pricing import NODE, SHIPMENTS, ZONE
 from engine.routing.problem import NO_GROUP
-from server.routing.kernels.filling import UNITS, fill, weigh
+from server.routing.kernels.filling import UNITS, UNLIMITED, fill, weigh
 
 # What an extent of an array is.
 BY_LINE: Final = 1
@@ -44,7 +46,12 @@ DELIVERY_MAX: Final = 6
 DISTANCE: Final = 7
 IN_TIME_PPM: Final = 8
 SLOT_DEFAULT: Final = 9
-TOLD: Final = 10
+PICK_LIMITED: Final = 10
+SLOT_LIMITED: Final = 11
+# Where the name of a limited slot stands among the writer's texts: see `writing`.
+SLOT_AT: Final = 12
+SLOT_BYTES: Final = 13
+TOLD: Final = 14
 
 _PPM: Final = 1_000_000
 
@@ -120,12 +127,13 @@ def assemble(
 
 
 @kernel
-def tell(n: Any, x: Any, p: Any, d: Any, shipments: NDArray[np.int64], count: int) -> None:
-    """Fill d.told: what a reply says of each shipment besides its price. `shipments`: rows of
-    (node, service, zone, ...) as `engine.routing.express.pricing` has them."""
-    for place in range(count):
-        node = shipments[place, 0]
-        service = shipments[place, 1]
+def tell(n: Any, x: Any, p: Any, d: Any, t: Any) -> Integer:
+    """Fill d.told: what a reply says of each shipment besides its price. ``t`` is that of
+    `engine.routing.express.pricing`. How many shipments' slots are limited."""
+    limited: Integer = np.int64(0)
+    for place in range(t.head[SHIPMENTS]):
+        node = t.shipments[place, NODE]
+        service = t.shipments[place, CARRIED_BY_SERVICE]
         number = d.chosen[node]
         d.told[place, NUMBER] = number
         d.told[place, PICK_DAY] = x.pick_day[node]
@@ -136,5 +144,13 @@ def tell(n: Any, x: Any, p: Any, d: Any, shipments: NDArray[np.int64], count: in
         d.told[place, DELIVERY_MIN] = x.delivery_min[node, service]
         d.told[place, DELIVERY_MAX] = x.delivery_max[node, service]
         d.told[place, DISTANCE] = p.distance[node]
-        of_zone = n.service_ppm[service, shipments[place, 2]]
+        of_zone = n.service_ppm[service, t.shipments[place, ZONE]]
         d.told[place, IN_TIME_PPM] = n.reliability_ppm[number] * of_zone // _PPM
+        has_capacity = x.pick_known[node] != 0 or n.pick_default[number] < UNLIMITED
+        d.told[place, PICK_LIMITED] = 1 if has_capacity else 0
+        has_slot = x.slot_known[node, service] != 0 or x.slot_default[node, service] < UNLIMITED
+        d.told[place, SLOT_LIMITED] = 1 if has_slot else 0
+        d.told[place, SLOT_AT] = 0
+        d.told[place, SLOT_BYTES] = 0
+        limited += 1 if has_slot else 0
+    return limited

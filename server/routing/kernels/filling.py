@@ -20,6 +20,8 @@ from engine.routing.problem import NO_LANE
 from engine.tables import NODE_IS_FROZEN
 
 NEVER: Final = -1
+UNLIMITED: Final = 1 << 40
+"""Capacity of a node's day or of a pickup whose document says none."""
 _PPM: Final = 1_000_000
 _NO_KEY: Final = np.uint64(0)
 _NO_CHANNEL: Final = np.uint64(0)

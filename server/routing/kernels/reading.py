@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from engine import limits
 from engine.compiled import Integer, kernel
-from engine.hashing import hash_bytes
-from engine.words import is_printable
+from engine.hashing import hash_bytes, hash_bytes_wide
+from engine.words import copy_bytes, is_printable
 from server.routing.limits import order_quantity_max
 
 LINES_MAX: Final = 16
@@ -31,7 +31,10 @@ RESERVATION_ID: Final = 6
 OWNER: Final = 8
 CHANNEL: Final = 10
 DESTINATION: Final = 12
-FIRST_LINE: Final = 14
+# 128-bit keys of a promise: of the caller's request_id, and of the whole request.
+REQUEST_KEY: Final = 14
+FINGERPRINT: Final = 16
+FIRST_LINE: Final = 18
 # Of a line.
 SKU_AT: Final = 0
 SKU_BYTES: Final = 1
@@ -138,8 +141,33 @@ def _order(buffer: NDArray[np.uint8], at: int, stop: int, spans: NDArray[np.int6
 
 
 @kernel
-def read_request(buffer: NDArray[np.uint8], is_promise: bool, spans: NDArray[np.int64]) -> Integer:
-    """Fill `spans`; the number of lines, or -1 where protobuf must read it. O(bytes)."""
+def _fill_keys(
+    buffer: NDArray[np.uint8],
+    caller: NDArray[np.uint8],
+    caller_bytes: int,
+    spans: NDArray[np.int64],
+) -> None:
+    size = spans[REQUEST_ID + 1]
+    if size > 0:
+        copy_bytes(buffer, spans[REQUEST_ID], size, caller, caller_bytes + 1)
+        high, low = hash_bytes_wide(caller, 0, caller_bytes + 1 + size)
+        spans[REQUEST_KEY], spans[REQUEST_KEY + 1] = np.int64(high), np.int64(low)
+    high, low = hash_bytes_wide(buffer, 0, buffer.shape[0])
+    spans[FINGERPRINT], spans[FINGERPRINT + 1] = np.int64(high), np.int64(low)
+
+
+@kernel
+def read_request(
+    buffer: NDArray[np.uint8],
+    is_promise: bool,
+    caller: NDArray[np.uint8],
+    caller_bytes: int,
+    spans: NDArray[np.int64],
+) -> Integer:
+    """Fill `spans`; the number of lines, or -1 where protobuf must read it. O(bytes).
+
+    `caller` holds who asks, a zero byte, and room for the longest request_id.
+    """
     for place in range(FIRST_LINE):
         spans[place] = 0
     stop = buffer.shape[0]
@@ -166,4 +194,6 @@ def read_request(buffer: NDArray[np.uint8], is_promise: bool, spans: NDArray[np.
         spans[place] = at
         spans[place + 1] = size
         at += size
+    if is_promise and lines > 0:
+        _fill_keys(buffer, caller, caller_bytes, spans)
     return lines

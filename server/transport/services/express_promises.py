@@ -17,37 +17,41 @@ from typing import Final, NamedTuple, TypeAlias
 import numpy as np
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
 
 from engine import commands, limits, outcomes
-from engine.hashing import wide_key_of
+from engine.commands import HEADER, LINE, CommandBatch
+from engine.narrow import fields_of, words_of
 from engine.outcomes import Outcomes
 from engine.routing import limits as solver
-from engine.routing.express import pricing
 from engine.routing.solver import Strategy
+from engine.routing.view import View
 from engine.state import State
 from holdfast.v1 import reservation_service_pb2 as reservations
+from holdfast.v1 import types_pb2
 from server.application.piece_queue import RESERVE
-from server.routing.decisions import Decision, Key, pack_problem
-from server.routing.express.desk import Shown
+from server.documents import ROUTING_DECISION
+from server.routing.decisions import Key, packed_bytes_max
+from server.routing.express.desk import Planned
 from server.routing.express.reader import UsualOrder
+from server.routing.kernels import deciding
 from server.routing.kernels import desk as kernels
+from server.routing.kernels.reading import LINES_MAX, REQUEST_ID, RESERVATION_ID, TTL
 from server.routing.metrics import RoutingMetrics
-from server.routing.network import Network
-from server.transport import refusals, shortages
+from server.transport import refusals, render_plans, shortages
 from server.transport.calls import Call
 from server.transport.capacity_defaults import set_capacity
-from server.transport.columns import Columns, LineRow, name_key, request_key
+from server.transport.columns import Columns
 from server.transport.decision_keeper import DecisionKeeper
 from server.transport.errors import Refusal
 from server.transport.express import Express
-from server.transport.express_plans import Hold, PlanWriter
 from server.transport.gathering import longest
 from server.transport.ledger_view import LedgerView
 from server.transport.made_ids import made_id
 from server.transport.services.reservations import request_lines
 from server.transport.services.routing import RoutingService
 from server.transport.validation import Checker
-from server.transport.wire_bytes import moment, number, piece, tag, text
+from server.transport.wire_bytes import moment, number, piece, tag
 
 # What another order may cause between plan and hold: planned again, the next plan knows of it.
 CONFLICTS: Final = {
@@ -57,10 +61,10 @@ CONFLICTS: Final = {
     outcomes.ETAG_MISMATCH: "ETAG_MISMATCH",
 }
 
-_ONE, _TWO, _THREE, _FOUR, _FIVE = (tag(field) for field in range(1, 6))
-_N2, _N3, _N7, _N8 = (tag(field, is_number=True) for field in (2, 3, 7, 8))
-_CREATED, _EXPIRES, _CAPACITY, _UPDATED = tag(6), tag(7), tag(9), tag(10)
-_HELD: Final = number(_N2, 1)
+_FOUR, _N8 = tag(4), tag(8, is_number=True)
+_CREATED, _EXPIRES, _UPDATED = tag(6), tag(7), tag(10)
+# Of a decision and its command beside what has another bound: heads, lengths, narrow columns.
+_DECISION_BYTES_MAX: Final = 1024
 _ROW: Final = {name: place for place, name in enumerate(outcomes.OUTCOME.names or ())}
 
 
@@ -104,37 +108,28 @@ Answer: TypeAlias = bytes | Tried | Exception | None
 """The reply; or what was tried in vain; or why it failed; or None where nothing was done."""
 
 
-class _Planned(NamedTuple):
-    """A wish with its plan."""
+class _Draft(NamedTuple):
+    """A promise whose plan is to be held."""
 
     place: int
     """Among the wishes."""
     ready: Ready
-    shown: Shown
-    problem: bytes
-    """As it is kept."""
-    holds: list[Hold]
-    takes: _Takes
-
-
-class _Draft(NamedTuple):
-    """A promise that is written, and awaits the ledger's answer."""
-
-    planned: _Planned
+    cost: int
+    shipments: int
     reservation_id: bytes
-    head: bytes
-    """Of the reply: the reservation comes behind it."""
     name: str
-    decision: Decision
-    row: int
-    """Of its command among those of the piece."""
+    """Of its decision."""
 
 
-class _Takes(NamedTuple):
-    """What holds a plan: rows of the command, and capacities the ledger does not have yet."""
+class _Held(NamedTuple):
+    """What the reply to a promise says beside the ledger's answer."""
 
-    rows: list[LineRow]
-    defaults: Columns
+    answer: bytes
+    """Plan, currency and report."""
+    lines: bytes
+    """Of the Reservation, and what comes before them."""
+    capacities: bytes
+    """The same."""
 
 
 class ExpressPromises:
@@ -151,24 +146,25 @@ class ExpressPromises:
         self._routing = routing
         self._metrics = metrics
         self._keeper = keeper
-        self._texts: tuple[Network, bytes, int] | None = None
+        self._writer: PromiseWriter | None = None
 
-    def read(self, raw: bytes, call: Call) -> Ready | None:
-        """A request that can be promised here; None: the plain way must read it."""
+    def now(self) -> Express | None:
+        """Where usual orders are promised now; None where none are."""
         express = self._routing.express()
-        if express is None or not express.desk.is_without_exclusions:
-            return None
-        order = express.desk.read(raw, is_promise=True)
+        return express if express is not None and express.desk.is_without_exclusions else None
+
+    def read(self, express: Express, raw: bytes, call: Call) -> Ready | None:
+        """A request that can be promised here; None: the plain way must read it."""
+        order = express.desk.read(raw, call.caller)
         if order is None:
             return None
-        ttl_ms = _ttl_ms(order.ttl)
+        ttl_ms = _ttl_ms(order.part(TTL))
         if ttl_ms is None:
             return None
-        caller = call.caller.text
-        key = Key(request_key(caller, order.request_id), wide_key_of(raw))
-        named = order.reservation_id.decode()
-        turns = turns_of(named, key, is_repeatable=bool(order.request_id))
-        return Ready(express, order, key, turns, ttl_ms, caller, call.remaining_s())
+        key = order.key()
+        named = order.part(RESERVATION_ID).decode()
+        turns = turns_of(named, key, is_repeatable=order.places[REQUEST_ID + 1] > 0)
+        return Ready(express, order, key, turns, ttl_ms, call.caller.text, call.remaining_s())
 
     async def promise(self, wishes: Sequence[Ready]) -> list[Answer]:
         """What became of each. All were read in one go; no two of them have a turn in common, and
@@ -178,110 +174,101 @@ class ExpressPromises:
         state = gateway.state
         keeper.refresh()
         answers: list[Answer] = [None] * len(wishes)
-        planned = self._plan(wishes, state, answers)
-        if not planned:
+        if not wishes:
             return answers
         express, caller = wishes[0].express, wishes[0].caller
+        writer = self._written_by(express)
+        drafts = self._plan(wishes, state, writer, answers)
+        if not drafts:
+            return answers
         columns = Columns()
         keeper.add_shared(columns, state, express.desk.tariff, express.desk.network, caller)
-        gone = keeper.make_room(columns, len(planned), caller)
-        drafts = self._draft(planned, express.writer, columns)
+        gone = keeper.make_room(columns, len(drafts), caller)
+        columns.extend(writer.defaults)
+        batch = writer.batch()
+        first = len(columns)
+        if first:
+            batch = CommandBatch.join([columns.batch(), batch])
+        held = writer.held()
         answer = await gateway.submit(
-            columns.batch(),
-            remaining_s=longest([one.ready.remaining_s for one in planned]),
+            batch,
+            remaining_s=longest([one.ready.remaining_s for one in drafts]),
             priority=RESERVE,
         )
         keeper.removed(gone)
-        rows = answer.rows.tolist()
         for draft in drafts:
-            keeper.added(draft.name, draft.decision)
-        for draft in drafts:
-            row = rows[draft.row]
-            is_held = row[_ROW["code"]] == outcomes.OK
-            answers[draft.planned.place] = (
-                self._held(draft, express.writer, row) if is_held else self._refused(draft, answer)
+            keeper.added(draft.name, draft.ready.key, has_plan=True)
+        rows = answer.rows[first + 1 :: 2].tolist()
+        for place, (draft, told) in enumerate(zip(drafts, held, strict=True)):
+            answers[draft.place] = (
+                self._held(draft, told, writer.ending, rows[place])
+                if rows[place][_ROW["code"]] == outcomes.OK
+                else self._refused(draft, told, answer, first + 2 * place + 1)
             )
         return answers
 
-    def _plan(self, wishes: Sequence[Ready], state: State, answers: list[Answer]) -> list[_Planned]:
+    def _written_by(self, express: Express) -> PromiseWriter:
+        desk = express.desk
+        if self._writer is None or self._writer.express is not express:
+            about = self._keeper.text(desk.tariff, desk.network)
+            self._writer = PromiseWriter(express, about)
+        return self._writer
+
+    def _plan(
+        self,
+        wishes: Sequence[Ready],
+        state: State,
+        writer: PromiseWriter,
+        answers: list[Answer],
+    ) -> list[_Draft]:
         """Those that can be promised here; why a plan failed goes to the answers."""
-        found: list[tuple[int, Ready, Shown, bytes]] = []
+        express, log = writer.express, self._keeper.log
+        express.desk.begin(state, self._view.gateway.now_ms())
+        writer.begin(len(wishes))
+        drafts: list[_Draft] = []
         for place, ready in enumerate(wishes):
-            express = ready.express
-            if self._keeper.log.has_request(ready.key.request):
+            if log.has_request(ready.key.request):
                 continue
             try:
-                shown = express.plan(ready.order, state, self._view.gateway.now_ms())
+                planned = express.plan(ready.order)
             except Exception as fault:  # noqa: BLE001 - its own caller hears of it
                 answers[place] = fault
                 continue
-            if shown is None:
+            if planned is None:
                 continue
-            # The desk has the problem until it plans the next order.
-            found.append((place, ready, shown, self._problem(express)))
-        planned = []
-        for place, ready, shown, problem in found:
-            express = ready.express
-            self._metrics.solved(*express.summary(shown))
-            holds = express.writer.holds(shown)
-            takes = _takes(express, shown, holds, ready.caller)
-            if takes is not None:
-                planned.append(_Planned(place, ready, shown, problem, holds, takes))
-        return planned
-
-    def _draft(
-        self, planned: Sequence[_Planned], writer: PlanWriter, columns: Columns
-    ) -> list[_Draft]:
-        """Add their decisions and commands: one step after another for all of them, which costs
-        less than all steps for one after another, as a step's code stays in the core's caches.
-        """
-        ids = [
-            one.ready.order.reservation_id or made_id(one.shown.now_ms).encode() for one in planned
-        ]
-        commands_ = [_create(one, own) for one, own in zip(planned, ids, strict=True)]
-        in_bytes = [command.batch().to_bytes() for command in commands_]
-        heads = [
-            b"".join(
-                (
-                    piece(_ONE, writer.plan(one.shown, one.holds)),
-                    writer.currency,
-                    piece(_THREE, writer.report(one.shown)),
-                )
-            )
-            for one in planned
-        ]
-        decisions = [
-            _decision(one, own, head + writer.ending, command)
-            for one, own, head, command in zip(planned, ids, heads, in_bytes, strict=True)
-        ]
-        drafts = []
-        for one, own, head, decision, command in zip(
-            planned, ids, heads, decisions, commands_, strict=True
-        ):
-            name = self._keeper.log.next_name(own.decode())
-            columns.extend(one.takes.defaults)
-            self._keeper.write(columns, name, decision, one.ready.caller)
-            columns.extend(command)
-            drafts.append(_Draft(one, own, head, name, decision, len(columns) - 1))
+            own = ready.order.part(RESERVATION_ID) or made_id(express.desk.now_ms).encode()
+            name = log.next_name(own.decode())
+            if not writer.put(planned, ready, own, name.encode()):
+                continue
+            self._metrics.solved(*express.summary(planned))
+            drafts.append(_Draft(place, ready, planned.cost, planned.shipments, own, name))
         return drafts
 
-    def _held(self, draft: _Draft, writer: PlanWriter, row: Sequence[int]) -> bytes:
+    def _held(self, draft: _Draft, told: _Held, ending: bytes, row: Sequence[int]) -> bytes:
         """The reply."""
-        one = draft.planned
-        self._metrics.promised(len(one.holds), one.shown.head[pricing.COST])
-        made = _reservation(row, one.ready.order, one.holds, draft.reservation_id)
+        self._metrics.promised(draft.shipments, draft.cost)
+        made = b"".join(
+            (
+                told.lines,
+                moment(_CREATED, row[_ROW["create_ms"]]),
+                moment(_EXPIRES, row[_ROW["expire_ms"]]),
+                number(_N8, row[_ROW["etag"]]),
+                told.capacities,
+                moment(_UPDATED, row[_ROW["update_ms"]]),
+            )
+        )
         revision = number(_N8, row[_ROW["revision"]])
-        return b"".join((draft.head, piece(_FOUR, made), writer.ending, revision))
+        return b"".join((told.answer, piece(_FOUR, made), ending, revision))
 
-    def _refused(self, draft: _Draft, answer: Outcomes) -> Tried:
+    def _refused(self, draft: _Draft, told: _Held, answer: Outcomes, row: int) -> Tried:
         """Why the ledger did not take it."""
-        ready, outcome = draft.planned.ready, answer.rows[draft.row]
+        outcome = answer.rows[row]
         code = int(outcome["code"])
         if code in CONFLICTS:
             self._metrics.conflict(CONFLICTS[code])
-        end = int(answer.rows["detail_count"][: draft.row + 1].sum(dtype=np.int64))
+        end = int(answer.rows["detail_count"][: row + 1].sum(dtype=np.int64))
         details = answer.details[end - int(outcome["detail_count"]) : end]
-        lines, capacities = _as_messages(ready.order, draft.planned.holds)
+        lines, capacities = _asked_for(told)
         reservation_id = draft.reservation_id.decode()
         refused = refusals.of_outcome(
             outcome,
@@ -290,153 +277,174 @@ class ExpressPromises:
             shortages=shortages.refused(lines, capacities, details),
             reservation_id=reservation_id,
         )
-        return Tried(ready.key, draft.name, reservation_id, refused, code in CONFLICTS)
-
-    def _problem(self, express: Express) -> bytes:
-        """The problem at the desk, to be kept."""
-        desk = express.desk
-        if self._texts is None or self._texts[0] is not desk.network:
-            kept = self._keeper.text(desk.tariff, desk.network)
-            self._texts = (desk.network, kept, desk.network.collect + 1)
-        _, kept, services = self._texts
-        shape = (desk.nodes, desk.lines, services)
-        return pack_problem(desk.p, desk.chosen, self._keeper.room, shape=shape, text=kept)
+        return Tried(draft.ready.key, draft.name, reservation_id, refused, code in CONFLICTS)
 
 
-def _takes(express: Express, shown: Shown, holds: Sequence[Hold], caller: bytes) -> _Takes | None:
-    """None where a reservation can not have that many lines."""
-    desk, keys = express.desk, shown.keys
-    rows: list[LineRow] = []
-    for hold, told in zip(holds, shown.told, strict=True):
-        node_key = desk.node_keys[told[kernels.NUMBER]]
-        for line in hold.lines:
-            rows.append(
-                (
-                    *(keys[line], node_key, 0, 0, hold.units[line], len(rows)),
-                    *(commands.AT_NODE, commands.ON_HAND, 0, 0),
-                )
+class PromiseWriter:
+    """Writes promises of one network version: the rows and texts of a piece of the ledger."""
+
+    def __init__(self, express: Express, about: bytes) -> None:
+        """`about`: the texts of a problem that is kept."""
+        desk, writer = express.desk, express.writer
+        self.express = express
+        self.ending = writer.ending
+        """Of each reply."""
+        self.defaults = Columns()
+        """Capacities the ledger does not have yet."""
+        self._about = np.frombuffer(about, np.uint8)
+        nodes, services = len(desk.network.node_names), desk.network.collect + 1
+        self._services = services
+        problem = packed_bytes_max(nodes, LINES_MAX, services) + len(about)
+        self._bytes_max = writer.bytes_max + problem
+        self._arena = np.zeros(1 << 16, np.uint8)
+        self._facts = np.zeros(deciding.FACTS, np.int64)
+        self._facts[deciding.STRATEGY] = Strategy.EXACT.value
+        self._facts[deciding.WORK_BUDGET] = solver.work_budget
+        self._facts[deciding.DOCUMENT_KIND] = ROUTING_DECISION
+        self._totals = np.zeros(deciding.TOTALS, np.int64)
+        self._room = 0
+        self._make_room(64)
+        self.begin(0)
+
+    def _make_room(self, promises: int) -> None:
+        self._room = promises
+        self._marks = np.zeros((promises, deciding.MARKS), np.int64)
+        takes = promises * deciding.TAKES_MAX
+        self._kept = View(
+            {"marks": self._marks, "takes": np.zeros((takes, deciding.TAKE), np.int64)}
+        )
+
+    def begin(self, promises: int) -> None:
+        """The next piece, of at most so many."""
+        if promises > self._room:
+            self._make_room(promises)
+        self.defaults = Columns()
+        self._asked: list[tuple[int, ...]] = []
+        self._spans: list[NDArray[np.int64]] = []
+        self._names: list[bytes] = []
+        self._names_bytes = 0
+
+    def put(self, planned: Planned, ready: Ready, reservation_id: bytes, name: bytes) -> bool:
+        """Take the order at the desk in; False where the plain path must promise it. `name`: of the
+        decision, which begins with the reservation's."""
+        desk, writer, order = self.express.desk, self.express.writer, ready.order
+        place = len(self._asked)
+        used = int(self._marks[place - 1, deciding.PROBLEM_END]) if place else 0
+        if used + self._bytes_max > len(self._arena):
+            grown = np.zeros(2 * (used + self._bytes_max), np.uint8)
+            grown[:used] = self._arena[:used]
+            self._arena = grown
+        is_written = deciding.put_promise(
+            desk.facts,
+            writer.known,
+            desk.d,
+            desk.p,
+            desk.t,
+            self._kept,
+            writer.texts,
+            np.frombuffer(reservation_id, np.uint8),
+            self._about,
+            order.buffer,
+            order.spans,
+            writer.midnights(planned.place.time_zone, desk.now_ms),
+            desk.nodes,
+            desk.lines,
+            self._services,
+            planned.nanoseconds,
+            place,
+            self._arena,
+        )
+        if not is_written:
+            return False
+        if self._marks[place, deciding.IS_NEW]:
+            self._add_defaults(planned, ready.caller)
+        name_at = self._names_bytes + len(order.raw)
+        caller_at = name_at + len(name)
+        self._asked.append(
+            (
+                *(self._names_bytes, name_at, len(name), len(reservation_id), ready.ttl_ms),
+                *(caller_at, len(ready.caller)),
             )
-    if len(rows) > limits.lines_per_reservation_max:
-        return None
-    defaults = Columns()
-    network = desk.network
-    for hold, told in zip(holds, shown.told, strict=True):
-        node = told[kernels.NUMBER]
-        node_name = network.node_names[node]
-        if hold.pick_date:
-            if not told[kernels.PICK_KNOWN]:
+        )
+        self._spans.append(order.spans)
+        self._names += (order.raw, name, ready.caller)
+        self._names_bytes = caller_at + len(ready.caller)
+        return True
+
+    def _add_defaults(self, planned: Planned, caller: bytes) -> None:
+        """The first promise that takes from a day or a slot sets what its document says."""
+        desk, network = self.express.desk, self.express.desk.network
+        for place in range(planned.shipments):
+            told = desk.told[place].tolist()
+            node = told[kernels.NUMBER]
+            name = network.node_names[node]
+            if told[kernels.PICK_LIMITED] and not told[kernels.PICK_KNOWN]:
+                day = render_plans.day_text(told[kernels.PICK_DAY])
                 units = int(network.pick_default[node])
-                kind = commands.NODE_CAPACITY
-                set_capacity(defaults, kind, hold.pick_date, node_name, units, caller)
-            rows.append(
-                _capacity(
-                    commands.NODE_CAPACITY,
-                    hold.pick_date,
-                    desk.node_keys[node],
-                    sum(hold.units),
-                    len(rows),
-                )
-            )
-        if hold.slot:
-            if not told[kernels.SLOT_KNOWN]:
+                set_capacity(self.defaults, commands.NODE_CAPACITY, day, name, units, caller)
+            if told[kernels.SLOT_LIMITED] and not told[kernels.SLOT_KNOWN]:
+                slot = self.express.writer.slot_name(told)
                 units = told[kernels.SLOT_DEFAULT]
-                kind = commands.CARRIER_SLOT
-                set_capacity(defaults, kind, hold.slot, node_name, units, caller)
-            rows.append(
-                _capacity(commands.CARRIER_SLOT, hold.slot, desk.node_keys[node], 1, len(rows))
-            )
-    return _Takes(rows, defaults)
+                set_capacity(self.defaults, commands.CARRIER_SLOT, slot, name, units, caller)
+
+    def batch(self) -> CommandBatch:
+        """Decision and command of each that was put, in turn. O(bytes)."""
+        count = len(self._asked)
+        takes = int(self._marks[count - 1, deciding.TAKES_END])
+        used = int(self._marks[count - 1, deciding.PROBLEM_END])
+        desk, writer = self.express.desk, self.express.writer
+        self._facts[deciding.NOW_MS] = desk.now_ms
+        self._facts[deciding.REVISION] = desk.state.revision
+        headers, lines = np.empty(2 * count, HEADER), np.empty(count + takes, LINE)
+        most = used + 4 * self._names_bytes + takes * 2 * LINE.itemsize
+        text_ = np.empty(most + count * (_DECISION_BYTES_MAX + len(self.ending)), np.uint8)
+        deciding.draft(
+            self._kept,
+            count,
+            self._arena,
+            np.frombuffer(b"".join(self._names), np.uint8),
+            np.array(self._asked, np.int64),
+            np.stack(self._spans),
+            np.empty(2 * self._names_bytes + _DECISION_BYTES_MAX, np.uint8),
+            writer.known,
+            writer.texts,
+            self._facts,
+            headers,
+            words_of(headers),
+            fields_of(HEADER),
+            lines,
+            words_of(lines),
+            fields_of(LINE),
+            text_,
+            self._totals,
+        )
+        return CommandBatch(headers, lines, text_[: self._totals[deciding.TEXT]])
+
+    def held(self) -> list[_Held]:
+        """What the reply to each of them says."""
+        count = len(self._asked)
+        whole = self._arena[: self._marks[count - 1, deciding.PROBLEM_END]].tobytes()
+        return [
+            _Held(whole[start:answer_end], whole[answer_end:lines_end], whole[lines_end:end])
+            for start, answer_end, lines_end, end, *_ in self._marks[:count].tolist()
+        ]
 
 
-def _capacity(kind: int, name: str, node_key: int, units: int, place: int) -> LineRow:
-    return _key_of(name), node_key, 0, 0, units, place, kind, 0, 0, 0
-
-
-@lru_cache(maxsize=1 << 14)
-def _key_of(name: str) -> int:
-    """Key of a day or a slot: of either there are few, and the same ones for a day."""
-    return name_key(name.encode())
-
-
-def _create(one: _Planned, reservation_id: bytes) -> Columns:
-    """The command that holds."""
-    ready, order = one.ready, one.ready.order
-    columns = Columns()
-    columns.add(
-        commands.CREATE,
-        caller=ready.caller,
-        request_id=order.request_id + b"\0attempt0" if order.request_id else b"",
-        reservation_id=reservation_id,
-        owner=order.owner,
-        channel=order.channel,
-        fill_policy=commands.ALL_OR_NONE,
-        ttl_ms=ready.ttl_ms,
-        lines=one.takes.rows,
-    )
-    return columns
-
-
-def _decision(one: _Planned, reservation_id: bytes, reply: bytes, command: bytes) -> Decision:
-    """What is kept of it."""
-    order = one.ready.order
-    return Decision(
-        key=one.ready.key,
-        time_ms=one.shown.now_ms,
-        attempt=0,
-        revision=one.shown.revision,
-        strategy=Strategy.EXACT.value,
-        work_budget=solver.work_budget,
-        order=order.order if order.reservation_id else text(_ONE, reservation_id) + order.order,
-        reply=reply,
-        refusal=b"",
-        command=command,
-        problem=one.problem,
-    )
-
-
-def _reservation(
-    row: Sequence[int], order: UsualOrder, holds: Sequence[Hold], reservation_id: bytes
-) -> bytes:
-    """The Reservation as made: all of its lines are held, so its takes are those of the plan."""
-    parts = [text(_ONE, reservation_id), _HELD, text(_THREE, order.owner)]
-    parts.append(text(_FOUR, order.channel))
-    for hold in holds:
-        for line in hold.lines:
-            units = number(_N2, hold.units[line])
-            take = piece(_THREE, text(_ONE, hold.node) + units)
-            parts.append(piece(_FIVE, text(_ONE, order.skus[line]) + units + take))
-    parts.append(moment(_CREATED, row[_ROW["create_ms"]]))
-    parts.append(moment(_EXPIRES, row[_ROW["expire_ms"]]))
-    parts.append(number(_N8, row[_ROW["etag"]]))
-    for hold in holds:
-        if hold.pick_date:
-            day = text(_ONE, hold.node) + text(_TWO, hold.pick_date.encode())
-            parts.append(piece(_CAPACITY, piece(_ONE, day) + number(_N3, sum(hold.units))))
-        if hold.slot:
-            slot = text(_ONE, hold.slot.encode()) + text(_TWO, hold.node)
-            parts.append(piece(_CAPACITY, piece(_TWO, slot) + number(_N3, 1)))
-    parts.append(moment(_UPDATED, row[_ROW["update_ms"]]))
-    return b"".join(parts)
-
-
-def _as_messages(
-    order: UsualOrder, holds: Sequence[Hold]
+def _asked_for(
+    told: _Held,
 ) -> tuple[list[reservations.ReservationLineRequest], list[reservations.CapacityTakeRequest]]:
-    """Lines and capacities as messages, to say what a refusal is about."""
-    lines, capacities = [], []
-    for hold in holds:
-        node = hold.node.decode()
-        for line in hold.lines:
-            sku, units = order.skus[line].decode(), hold.units[line]
-            lines.append(reservations.ReservationLineRequest(sku=sku, node=node, quantity=units))
-        if hold.pick_date:
-            taken = reservations.CapacityTakeRequest(quantity=sum(hold.units))
-            taken.node_capacity.node, taken.node_capacity.date = node, hold.pick_date
-            capacities.append(taken)
-        if hold.slot:
-            taken = reservations.CapacityTakeRequest(quantity=1)
-            taken.carrier_slot.node, taken.carrier_slot.slot = node, hold.slot
-            capacities.append(taken)
+    """Lines and capacities of a reservation as its request, to say what a refusal is about."""
+    wished = types_pb2.Reservation.FromString(told.lines + told.capacities)
+    lines = [
+        reservations.ReservationLineRequest(
+            sku=line.sku, node=line.takes[0].node, quantity=line.quantity
+        )
+        for line in wished.lines
+    ]
+    capacities = [
+        reservations.CapacityTakeRequest.FromString(take.SerializeToString())
+        for take in wished.capacity_takes
+    ]
     return lines, capacities
 
 

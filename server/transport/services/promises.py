@@ -63,7 +63,7 @@ from server.transport.services.routing import RoutingService
 from server.transport.validation import Checker
 
 # How long a promise waits under load for others, to share their batch of the journal.
-_COMPANY_S = 0.008
+_COMPANY_S = 0.012
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,8 +142,9 @@ class PromiseService:
         usual: list[tuple[Gathered, Ready]] = []
         lock = asyncio.Lock()
         async with lock:
+            express = self._express.now()
             for one in calls:
-                ready = self._express.read(one.raw, one.call)
+                ready = None if express is None else self._express.read(express, one.raw, one.call)
                 if ready is None or any(turn in self._locks for turn in ready.turns):
                     one.tell(None)
                 else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from google.protobuf.message import Message
 
@@ -33,6 +33,8 @@ from server.transport.ledger_view import LedgerView
 from server.transport.validation import Checker
 
 _log = get("routing")
+# How long a plan waits under load for others, while code and tables are in the caches.
+_COMPANY_S = 0.012
 
 
 class RoutingService:
@@ -45,8 +47,11 @@ class RoutingService:
         metrics: RoutingMetrics,
         brownout: Brownout,
         prices: OpportunityPrices,
+        busy_share: Callable[[], float],
     ) -> None:
+        """`busy_share`: of its time that the event loop was busy lately."""
         self._view = view
+        self._busy_share = busy_share
         self._catalog = catalog
         self._metrics = metrics
         self._brownout = brownout
@@ -58,7 +63,7 @@ class RoutingService:
 
     def register(self, methods: Methods) -> None:
         """Offer them."""
-        gathering = Gathering(self._plan_together)
+        gathering = Gathering(self._plan_together, wait_s=_COMPANY_S, busy_share=self._busy_share)
         plain = with_messages(messages.PlanFulfillmentRequest, self.plan)
         methods.unary_raw("PlanFulfillment", gathering.handler(plain))
 
@@ -83,7 +88,7 @@ class RoutingService:
         network = self.network()
         if self._express is None or self._express.desk.network is not network:
             self._express = Express(network, self._catalog.items, self.planner)
-        if not self._express.desk.is_open or self._brownout.greedy_routing:
+        if not self._express.desk.is_open:
             return None
         if self.prices.mode is not Mode.OFF:
             return None
@@ -97,25 +102,24 @@ class RoutingService:
             for one in calls:
                 one.tell(None)
             return
-        gateway = self._view.gateway
-        state, now_ms = gateway.state, gateway.now_ms()
-        orders = [express.desk.read(one.raw, is_promise=False) for one in calls]
-        planned = []
-        for one, order in zip(calls, orders, strict=True):
+        gateway, desk = self._view.gateway, express.desk
+        desk.begin(gateway.state, gateway.now_ms())
+        replies: list[tuple[Gathered, bytes]] = []
+        for one in calls:
+            order = desk.read(one.raw)
             try:
-                shown = None if order is None else express.plan(order, state, now_ms)
+                planned = None if order is None else express.plan(order)
+                reply = None if planned is None else express.writer.reply(desk, planned)
             except Exception as fault:  # noqa: BLE001 - its own caller hears of it
                 one.tell(fault)
                 continue
-            if shown is None:
+            if planned is None or reply is None:
                 one.tell(None)
-            else:
-                planned.append((one, shown))
-        replies = [express.writer.reply(shown) for _, shown in planned]
-        for _, shown in planned:
-            self._metrics.solved(*express.summary(shown))
+                continue
+            self._metrics.solved(*express.summary(planned))
+            replies.append((one, reply))
         await gateway.durable()
-        for (one, _), reply in zip(planned, replies, strict=True):
+        for one, reply in replies:
             one.tell(reply)
 
     async def plan(self, request: messages.PlanFulfillmentRequest, call: Call) -> Message:

@@ -13,9 +13,15 @@ _KERNEL = "from engine.compiled import kernel  # {}\n"
 
 @pytest.fixture
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for file in ("engine/steps.py", "engine/routing/search.py", "server/transport/decode.py"):
+    for file in (
+        "engine/steps.py",
+        "engine/routing/search.py",
+        "server/fields.py",
+        "server/transport/decode.py",
+    ):
         path = tmp_path / file
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_name("__init__.py").touch()
         path.write_text(_KERNEL.format("first"))
     (tmp_path / "engine/routing/table.py").write_text("nothing that is compiled\n")
     monkeypatch.setattr(compiled, "_ENGINE", tmp_path / "engine")
@@ -33,6 +39,7 @@ def digests(house: Path) -> dict[str, str]:
         ("engine/steps.py", {"engine", "engine/routing", "server/transport"}),
         ("engine/routing/search.py", {"engine/routing", "server/transport"}),
         ("server/transport/decode.py", {"server/transport"}),
+        ("server/fields.py", {"server/transport"}),
         ("engine/routing/table.py", set[str]()),
     ],
 )

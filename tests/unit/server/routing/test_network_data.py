@@ -34,10 +34,10 @@ from server.routing.decisions import (
     unpack_tariff,
 )
 from server.routing.geography import Location, distances_km, locate
+from server.routing.kernels.filling import UNLIMITED
 from server.routing.lanes import Destination, LaneTables, ServiceLanes
 from server.routing.schedule import (
     NEVER,
-    UNLIMITED,
     Call,
     NodeTimes,
     Schedule,

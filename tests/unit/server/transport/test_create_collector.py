@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from holdfast.v1 import reservation_service_pb2 as messages
+from server.caller import Caller
 from server.transport.channel_nodes import ChannelNodes
 from server.transport.create_collector import Answer, CreateCollector
-from server.transport.decode import Caller
 from server.transport.ledger_view import LedgerView
 from tests.wire.conftest import Wire, create
 

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from engine.commands import CommandBatch
 from holdfast.v1 import reservation_service_pb2 as messages
+from server.caller import Caller
 from server.transport.codec import reservations as codec
 from server.transport.columns import Columns
-from server.transport.decode import Caller, decode
+from server.transport.decode import decode
 from server.transport.errors import Refused
 from server.transport.malformed import read
 from server.transport.validation import Checker

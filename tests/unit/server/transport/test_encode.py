@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from engine import outcomes
 from engine.machine import apply
 from holdfast.v1 import reservation_service_pb2 as messages
+from server.caller import Caller
 from server.transport import render
-from server.transport.decode import Caller, decode
+from server.transport.decode import decode
 from server.transport.encode import encode_creates, encode_results
 from server.transport.framing import framed
 from server.transport.names import Names
