@@ -30,6 +30,7 @@ from server.transport.calls import Call
 from server.transport.channel_nodes import ChannelNodes
 from server.transport.crowd import Crowd, is_in_hurry
 from server.transport.decode import Caller, Decoded, decode
+from server.transport.detached import detached
 from server.transport.encode import encode_creates
 from server.transport.framing import framed
 from server.transport.gathering import longest
@@ -76,7 +77,6 @@ class CreateCollector:
         self._flush: asyncio.Handle | None = None
         # Asking for it is a call of the system in Python 3.11.
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
 
     async def create(self, raw: bytes, call: Call) -> Answer | None:
         """The answer to one CreateReservationRequest; None when protobuf must read it.
@@ -122,9 +122,7 @@ class CreateCollector:
     def _begin(self, group: list[_Waiting]) -> None:
         # Tasks begin in the order in which they are made, and come to the ledger before they wait.
         if group:
-            task = asyncio.ensure_future(self._apply(group))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            detached(self._apply(group))
 
     async def _apply(self, calls: list[_Waiting]) -> None:
         try:
