@@ -68,7 +68,7 @@ from server.transport.admission import Admission
 from server.transport.connection_limits import ConnectionLimits
 from server.transport.crowd import BUSY_SHARE
 from server.transport.health import Health
-from server.transport.poller import keep_in_background
+from server.transport.network_threads import keep_in_background
 from server.transport.server import CannotListen, Listener, build, build_settling
 from server.transport.services.admin import SnapshotNotTaken, SnapshotTaken
 from server.transport.tls import CertificateRefused, Certificates
