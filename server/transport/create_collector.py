@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from engine.commands import CommandBatch
 from engine.outcomes import Outcomes
+from server.transport.answer_parts import parts_of
 from server.transport.calls import Call
 from server.transport.channel_nodes import ChannelNodes
 from server.transport.crowd import Crowd, is_in_hurry
@@ -168,16 +169,9 @@ class CreateCollector:
             remaining_s=longest([call.remaining_s for call in calls]),
             memory_only=sum(part.decoded.memory_only for part in parts) == len(calls),
         )
-        if len(parts) == 1:
-            self._tell(parts[0], answer)
-            return
-        ends = np.concatenate(([0], np.cumsum(answer.rows["detail_count"], dtype=np.int64)))
-        row = 0
-        for part in parts:
-            until = row + len(part.calls)
-            details = answer.details[ends[row] : ends[until]]
-            self._tell(part, Outcomes(answer.rows[row:until], details, answer.changed))
-            row = until
+        own = parts_of(answer, [len(part.calls) for part in parts])
+        for part, outcomes in zip(parts, own, strict=True):
+            self._tell(part, outcomes)
 
     def _tell(self, part: _Part, answer: Outcomes) -> None:
         rows, details = answer.rows, answer.details
