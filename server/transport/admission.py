@@ -1,8 +1,8 @@
 """Admission at the wire: which class each method is, and the door in front of its handler.
 
-What comes this far has already cost gRPC and Python some 300 us, as much as an answer. The first
-line of defence therefore lies in gRPC's core (`connection_limits`), which does not know one call
-from another; here urgent work is told from less urgent work, and one caller from another.
+What comes this far has already cost gRPC and Python about as much as an answer. The first line of
+defence therefore lies in gRPC's core (`connection_limits`), which does not know one call from
+another; here urgent work is told from less urgent work, and one caller from another.
 
 In this order: the caller's rate, its deadline, the limit, its holds. Each refusal has a reason and
 a time to come back.

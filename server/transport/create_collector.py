@@ -1,16 +1,14 @@
 """Creates that come as calls of their own, brought together: decoded, applied and encoded as one.
 
-A call costs gRPC some 300 us of processor time; what we add to it is mostly the fixed price of
-touching the decoder, the queue, the journal and the encoder, whatever the number of requests. So
-requests that come at the same time go through these together, as a bulk message would, and each
-call gets the answer it would have got alone.
+What we add to the price of a call in gRPC is mostly the fixed price of touching the decoder, the
+queue, the journal and the encoder, whatever the number of requests. So requests that come at the
+same time go through these together, as a bulk message would, and each call gets the answer it would
+have got alone.
 
 Under load (`crowd`) a request waits for company, the longer the busier the event loop is, for then
 all of them wait for the processor anyway; no longer than until most of those under way are
 together. Where a few callers come one after another nothing waits. They come to the ledger in the
 order in which they came here, whoever their callers are; one that protobuf must read, a turn later.
-Measured on one core with 64 callers (`python -m benchmarks unary`): 1,057 us a create where most
-went alone, 527 since. A set costs some 900 us beside what each of its requests does.
 """
 
 from __future__ import annotations
