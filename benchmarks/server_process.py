@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,7 +18,7 @@ from typing import Self
 from benchmarks.core_time import core_seconds
 from benchmarks.measure import pin
 from benchmarks.resident import resident_bytes
-from holdfast import Client
+from holdfast import Client, HoldfastError
 from holdfast.demo.redis_server import free_port
 
 _START_S_MAX = 60.0
@@ -72,17 +73,21 @@ class ServerProcess:
         with _on_core(self._core):
             self._process = subprocess.Popen(command, stdin=subprocess.PIPE)
         with Client(self.target) as client:
-            while True:
-                with contextlib.suppress(Exception):
-                    client.wait_until_serving(0.25, service=service)
-                    serving_s = time.perf_counter() - started
-                    if self._claims_memory:
-                        _wait_for_memory(metrics)
-                    return serving_s
-                if self._process.poll() is not None:
-                    raise RuntimeError(f"the server left with {self._process.returncode}")
-                if time.perf_counter() - started > _START_S_MAX:
-                    raise RuntimeError(f"the server does not serve after {_START_S_MAX:.0f} s")
+            self._wait(lambda: _serves(client, service), _START_S_MAX, "does not serve")
+            serving_s = time.perf_counter() - started
+        if self._claims_memory:
+            self._wait(lambda: _has_memory(metrics), _CLAIM_S_MAX, "has not the memory it claims")
+        return serving_s
+
+    def _wait(self, is_so: Callable[[], bool], s_max: float, trouble: str) -> None:
+        """Until it is so; the server's `trouble` is that it is not after `s_max`."""
+        assert self._process is not None
+        began = time.perf_counter()
+        while not is_so():
+            if self._process.poll() is not None:
+                raise RuntimeError(f"the server left with {self._process.returncode}")
+            if time.perf_counter() - began > s_max:
+                raise RuntimeError(f"the server {trouble} after {s_max:.0f} s")
 
     def kill(self) -> None:
         """kill -9."""
@@ -117,7 +122,11 @@ class ServerProcess:
         return resident_bytes(self.pid)
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self._clear_away()
+            raise
         return self
 
     def __exit__(
@@ -126,6 +135,9 @@ class ServerProcess:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._clear_away()
+
+    def _clear_away(self) -> None:
         try:
             if self._process is not None:
                 # Its directory goes anyway: no need to wait for a last snapshot.
@@ -135,15 +147,22 @@ class ServerProcess:
                 shutil.rmtree(self._directory, ignore_errors=True)
 
 
-def _wait_for_memory(metrics: str) -> None:
-    """Until the server at this address of its metrics has all it claims."""
-    began = time.perf_counter()
-    while time.perf_counter() - began < _CLAIM_S_MAX:
-        with urllib.request.urlopen(f"http://{metrics}/metrics", timeout=5) as reply:
-            if b"\nholdfast_memory_claim_left_bytes 0.0\n" in reply.read():
-                return
-        time.sleep(0.2)
-    raise RuntimeError(f"the server has not the memory it claims after {_CLAIM_S_MAX:.0f} s")
+def _serves(client: Client, service: str) -> bool:
+    """Whether it does; a moment to find no."""
+    with contextlib.suppress(HoldfastError):
+        client.wait_until_serving(0.25, service=service)
+        return True
+    return False
+
+
+def _has_memory(metrics: str) -> bool:
+    """Whether the server at this address of its metrics has all it claims; a moment to find no."""
+    address = f"http://{metrics}/metrics"
+    with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=5) as reply:
+        if b"\nholdfast_memory_claim_left_bytes 0.0\n" in reply.read():
+            return True
+    time.sleep(0.2)
+    return False
 
 
 @contextlib.contextmanager

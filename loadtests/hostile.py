@@ -230,6 +230,19 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
+def _number(kind: type[int] | type[float], low: int, high: int) -> Callable[[str], float]:
+    """Reads an option, within the limits that a scenario has for it (`scenario.Event`)."""
+
+    def read(text: str) -> float:
+        with contextlib.suppress(ValueError):
+            if low <= (value := kind(text)) <= high:  # false for NaN too
+                return value
+        whole = "a whole number" if kind is int else "a number"
+        raise argparse.ArgumentTypeError(f"must be {whole} from {low} to {high:,}, not {text!r}")
+
+    return read
+
+
 def main(arguments: list[str]) -> int:
     """Attack a server on this machine."""
     parser = argparse.ArgumentParser(
@@ -242,9 +255,14 @@ def main(arguments: list[str]) -> int:
         choices=("rapid_reset", "idle_connections", "ping_flood", "slow_reader", "large_messages"),
     )
     parser.add_argument("--target", required=True, help="HOST:PORT on loopback")
-    parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--connections", type=int, default=10)
-    parser.add_argument("--per-second", type=float, default=0.0, help="default: as fast as it goes")
+    parser.add_argument("--seconds", type=_number(float, 0, 3_600), default=10.0)
+    parser.add_argument("--connections", type=_number(int, 1, 20_000), default=10)
+    parser.add_argument(
+        "--per-second",
+        type=_number(float, 0, 1_000_000),
+        default=0.0,
+        help="0, the default: as fast as it goes",
+    )
     parser.add_argument("--wait", action="store_true", help="for a line of standard input first")
     options = parser.parse_args(arguments)
     if not _is_loopback(options.target.rpartition(":")[0]):

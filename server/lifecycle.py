@@ -66,8 +66,9 @@ from server.routing.prices.source import Source as PriceSource
 from server.standing_by import StandingBy
 from server.transport.admission import Admission
 from server.transport.connection_limits import ConnectionLimits
+from server.transport.crowd import BUSY_SHARE
 from server.transport.health import Health
-from server.transport.poller import keep_in_background
+from server.transport.network_threads import keep_in_background
 from server.transport.server import CannotListen, Listener, build, build_settling
 from server.transport.services.admin import SnapshotNotTaken, SnapshotTaken
 from server.transport.tls import CertificateRefused, Certificates
@@ -81,9 +82,8 @@ if TYPE_CHECKING:
 
 _log = logs.get("lifecycle")
 
-# How long a few commands wait for others where the event loop is busy for more than this share.
+# How long a few commands wait for others where the event loop is busy.
 _LINGER_S = 0.004
-_LINGER_BUSY = 0.8
 
 # What a drain may still take once calls under way are through or cut.
 _EMPTY_QUEUE_S_MAX = 1.5
@@ -483,7 +483,7 @@ class Server:
         )
 
     def _linger_s(self) -> float:
-        return _LINGER_S if self.admission.limiter.busy_share > _LINGER_BUSY else 0.0
+        return _LINGER_S if self.admission.limiter.busy_share > BUSY_SHARE else 0.0
 
     async def _rebuild(self) -> Ledger:
         ledger, _ = await self._read_ledger()

@@ -21,7 +21,7 @@ import ctypes
 import mmap
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from numpy.typing import NDArray
@@ -36,6 +36,8 @@ _MADV_POPULATE_WRITE: Final = 23
 _SLICE_BYTES: Final = 32 << 20
 # Smaller ones come from memory that is in use anyway.
 _LEAST_BYTES: Final = 1 << 20
+# Written to in formats of the state that only a replay meets (`engine.formats`).
+_UNUSED: Final = frozenset({"movement_text"})
 # Of a thread, on Linux: it gets what the others leave.
 _LOWEST_PRIORITY: Final = 19
 
@@ -52,10 +54,10 @@ class MemoryClaim:
         return 0 if self._under_way is None else self._under_way.left_bytes
 
     def begin(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Claim their memory; a claim before it ends."""
+        """Claim the memory of those that are in use; a claim before it ends."""
         if self._under_way is not None:
             self._under_way.stop()
-        self._under_way = _Claim(arrays)
+        self._under_way = _Claim([each for name, each in arrays.items() if name not in _UNUSED])
 
     async def close(self) -> None:
         """End it; nothing is given back."""
@@ -67,9 +69,9 @@ class MemoryClaim:
 class _Claim(threading.Thread):
     """The thread of one claim."""
 
-    def __init__(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+    def __init__(self, arrays: Sequence[NDArray[Any]]) -> None:
         super().__init__(name="memory-claim", daemon=True)
-        self._arrays = [each for each in arrays.values() if each.nbytes >= _LEAST_BYTES]
+        self._arrays = [each for each in arrays if each.nbytes >= _LEAST_BYTES]
         self._is_stopped = False
         self.left_bytes = sum(each.nbytes for each in self._arrays)
         self.start()

@@ -258,9 +258,7 @@ class Sequencer:
     # --- Drain, apply, journal ---------------------------------------------------------------
 
     def _schedule(self) -> None:
-        if self._lingering is not None:
-            self._lingering.cancel()
-            self._lingering = None
+        self._stop_lingering()
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._pump)
@@ -275,6 +273,11 @@ class Sequencer:
                 self._lingering = self._loop.call_later(linger_s, self._schedule)
             else:
                 self._schedule()
+
+    def _stop_lingering(self) -> None:
+        if self._lingering is not None:
+            self._lingering.cancel()
+            self._lingering = None
 
     def _pump(self) -> None:
         """Make one batch of what waits, apply it, hand it to the journal."""
@@ -408,9 +411,7 @@ class Sequencer:
         if self._status is Status.STOPPED:
             return
         self._pulse.stop()
-        if self._lingering is not None:
-            self._lingering.cancel()
-            self._lingering = None
+        self._stop_lingering()
         flights, self._flights = list(self._flights), deque()
         for flight in flights:
             flight.journaled.add_done_callback(_heard)

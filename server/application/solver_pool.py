@@ -29,9 +29,7 @@ import asyncio
 import contextlib
 import enum
 import json
-import shutil
 import sys
-import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +39,7 @@ from engine.routing.waves.answer import WaveAnswer
 from engine.routing.waves.in_turn import route_in_slices
 from engine.routing.waves.wave import Wave
 from server import logs
+from server.application import solver_socket
 from server.application.pace import Pace
 from server.application.solver_messages import (
     FRAME_BYTES_MAX,
@@ -184,7 +183,7 @@ class SolverPool:
         self.limits = limits or PoolLimits()
         self.counts = PoolCounts()
         self._command = tuple(command)
-        self._folder: Path | None = None
+        self._socket: Path | None = None
         self._starter: asyncio.subprocess.Process | None = None
         self._server: asyncio.Server | None = None
         self._asking = asyncio.Lock()
@@ -218,8 +217,9 @@ class SolverPool:
         not be ready when this returns."""
         if not self.limits.solvers:
             return
-        self._folder = Path(tempfile.mkdtemp(prefix="holdfast-solver-"))
-        self._server = await asyncio.start_unix_server(self._greet, self._folder / "socket")
+        solver_socket.remove_abandoned()
+        listening, self._socket = solver_socket.listening()
+        self._server = await asyncio.start_unix_server(self._greet, sock=listening)
         self._starter = await _start_starter()
         if self.limits.at_start:
             self._start_missing()
@@ -247,9 +247,9 @@ class SolverPool:
         for solver in self._solvers:
             solver.writer.close()
         self._solvers.clear()
-        folder, self._folder = self._folder, None
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+        place, self._socket = self._socket, None
+        if place is not None:
+            solver_socket.remove(place)
 
     async def ready(self) -> None:
         """Wait until a solver is idle."""
@@ -473,9 +473,9 @@ class SolverPool:
             return b""
 
     async def _start_one(self) -> None:
-        assert self._folder is not None
-        socket, memory = str(self._folder / "socket"), str(self.limits.memory_bytes_max)
-        pid = await self._tell_starter({"start": [*self._command, socket, memory]})
+        assert self._socket is not None
+        own = (str(self._socket), str(self.limits.memory_bytes_max))
+        pid = await self._tell_starter({"start": [*self._command, *own]})
         self._starting[pid] = asyncio.get_running_loop().time()
         self.counts.started += 1
 

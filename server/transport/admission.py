@@ -1,8 +1,8 @@
 """Admission at the wire: which class each method is, and the door in front of its handler.
 
-What comes this far has already cost gRPC and Python some 300 us, as much as an answer. The first
-line of defence therefore lies in gRPC's core (`connection_limits`), which does not know one call
-from another; here urgent work is told from less urgent work, and one caller from another.
+What comes this far has already cost gRPC and Python about as much as an answer. The first line of
+defence therefore lies in gRPC's core (`connection_limits`), which does not know one call from
+another; here urgent work is told from less urgent work, and one caller from another.
 
 In this order: the caller's rate, its deadline, the limit, its holds. Each refusal has a reason and
 a time to come back.
@@ -116,8 +116,9 @@ class Admission:
         """Whether sold-out answers are given before the ledger is asked now; None: never."""
         self.turns = turns or Turns(gateway, (), b"")
         self.holds = HoldQuotas(gateway, quotas, self.count_quota)
-        self._quotas = None if quotas.are_none else quotas
-        self.has_quotas = self._quotas is not None
+        self._quotas = quotas
+        self.has_quotas = not quotas.are_none
+        """Whether some caller's rate has to be checked at all."""
         self._elapsed_s = elapsed_s
         self._buckets: dict[bytes, TokenBucket] = {}
         self._shed = {work: dict[str, int]() for work in WorkClass}
@@ -133,8 +134,6 @@ class Admission:
 
     def check_rate(self, caller: Caller, requests: Callable[[], int]) -> None:
         """Take as many from the caller's rate as it asks for. Raises Refused."""
-        if self._quotas is None:
-            return
         quota = self._quotas.of(caller.text)
         if not quota.requests_per_second:
             return

@@ -1,16 +1,14 @@
 """Creates that come as calls of their own, brought together: decoded, applied and encoded as one.
 
-A call costs gRPC some 300 us of processor time; what we add to it is mostly the fixed price of
-touching the decoder, the queue, the journal and the encoder, whatever the number of requests. So
-requests that come at the same time go through these together, as a bulk message would, and each
-call gets the answer it would have got alone.
+What we add to the price of a call in gRPC is mostly the fixed price of touching the decoder, the
+queue, the journal and the encoder, whatever the number of requests. So requests that come at the
+same time go through these together, as a bulk message would, and each call gets the answer it would
+have got alone.
 
 Under load (`crowd`) a request waits for company, the longer the busier the event loop is, for then
 all of them wait for the processor anyway; no longer than until most of those under way are
 together. Where a few callers come one after another nothing waits. They come to the ledger in the
 order in which they came here, whoever their callers are; one that protobuf must read, a turn later.
-Measured on one core with 64 callers (`python -m benchmarks unary`): 1,057 us a create where most
-went alone, 527 since. A set costs some 900 us beside what each of its requests does.
 """
 
 from __future__ import annotations
@@ -27,10 +25,12 @@ from numpy.typing import NDArray
 from engine.commands import CommandBatch
 from engine.outcomes import Outcomes
 from server.caller import Caller
+from server.transport.answer_parts import parts_of
 from server.transport.calls import Call
 from server.transport.channel_nodes import ChannelNodes
 from server.transport.crowd import Crowd, is_in_hurry
 from server.transport.decode import Decoded, decode
+from server.transport.detached import detached
 from server.transport.encode import encode_creates
 from server.transport.framing import framed
 from server.transport.gathering import longest
@@ -77,7 +77,6 @@ class CreateCollector:
         self._flush: asyncio.Handle | None = None
         # Asking for it is a call of the system in Python 3.11.
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
 
     async def create(self, raw: bytes, call: Call) -> Answer | None:
         """The answer to one CreateReservationRequest; None when protobuf must read it.
@@ -123,9 +122,7 @@ class CreateCollector:
     def _begin(self, group: list[_Waiting]) -> None:
         # Tasks begin in the order in which they are made, and come to the ledger before they wait.
         if group:
-            task = asyncio.ensure_future(self._apply(group))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            detached(self._apply(group))
 
     async def _apply(self, calls: list[_Waiting]) -> None:
         try:
@@ -171,16 +168,9 @@ class CreateCollector:
             remaining_s=longest([call.remaining_s for call in calls]),
             memory_only=sum(part.decoded.memory_only for part in parts) == len(calls),
         )
-        if len(parts) == 1:
-            self._tell(parts[0], answer)
-            return
-        ends = np.concatenate(([0], np.cumsum(answer.rows["detail_count"], dtype=np.int64)))
-        row = 0
-        for part in parts:
-            until = row + len(part.calls)
-            details = answer.details[ends[row] : ends[until]]
-            self._tell(part, Outcomes(answer.rows[row:until], details, answer.changed))
-            row = until
+        own = parts_of(answer, [len(part.calls) for part in parts])
+        for part, outcomes in zip(parts, own, strict=True):
+            self._tell(part, outcomes)
 
     def _tell(self, part: _Part, answer: Outcomes) -> None:
         rows, details = answer.rows, answer.details

@@ -3,7 +3,7 @@
 Company saves the processor's time, which matters as far as there is none left: while the event loop
 is half idle a call waits a quarter as long as when it is always busy.
 
-Callers: `create_collector`, `gathering`.
+Callers: `create_collector`, `gathering`; `server.lifecycle`, for the writer.
 """
 
 from __future__ import annotations
@@ -11,15 +11,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+BUSY_SHARE: Final = 0.8
+"""An event loop that is busy for more of its time than this gains more by company than a caller
+loses by waiting a few milliseconds for it."""
 # There is load where so many were under way together of late ...
 _LOAD_MIN: Final = 4
 # ... of which figure this much is left with each set that goes.
 _LEFT: Final = 0.95
-# A set is large enough with this part of them, and with that where the loop is busy for more than
-# a share of its time, within these bounds.
+# A set is large enough with this part of them, and with that where the loop is busy, within these
+# bounds.
 _TOGETHER: Final = 0.5
 _TOGETHER_BUSY: Final = 0.9
-_BUSY: Final = 0.8
 _TOGETHER_MIN: Final = 8
 _TOGETHER_MAX: Final = 1024
 # Who has no more time than this goes alone: company would cost it what it has left.
@@ -66,7 +68,7 @@ class Crowd:
     @property
     def enough(self) -> float:
         """So many need not wait for more: while their answer comes the rest gathers."""
-        part = _TOGETHER_BUSY if self._busy_share() > _BUSY else _TOGETHER
+        part = _TOGETHER_BUSY if self._busy_share() > BUSY_SHARE else _TOGETHER
         return min(max(self.of_late * part, _TOGETHER_MIN), _TOGETHER_MAX)
 
 

@@ -20,6 +20,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from server.transport.calls import Call, RawHandler
 from server.transport.crowd import Crowd, is_in_hurry
+from server.transport.detached import detached
 
 # The event loop does nothing else while a set is planned: some 0.2 ms for each.
 _TOGETHER_MAX = 64
@@ -63,7 +64,6 @@ class Gathering:
         self._waiting: list[Gathered] = []
         self._crowd = Crowd(busy_share)
         self._flush: asyncio.Handle | None = None
-        self._sets: set[asyncio.Task[None]] = set()
 
     def handler(self, plain: RawHandler) -> RawHandler:
         """Of a method whose calls are served together; `plain` has those that are not for a set."""
@@ -81,7 +81,7 @@ class Gathering:
         self._crowd.enter()
         try:
             if is_in_hurry(call.remaining_s()):
-                self._send([one])
+                detached(self._serve_all([one]))
             else:
                 self._join(loop, one)
             return await one.told
@@ -106,12 +106,7 @@ class Gathering:
         self._flush = None
         self._crowd.set_goes()
         together, self._waiting = self._waiting, []
-        self._send(together)
-
-    def _send(self, together: Sequence[Gathered]) -> None:
-        task = asyncio.ensure_future(self._serve_all(together))
-        self._sets.add(task)
-        task.add_done_callback(self._sets.discard)
+        detached(self._serve_all(together))
 
     async def _serve_all(self, together: Sequence[Gathered]) -> None:
         here = [one for one in together if not one.told.done()]

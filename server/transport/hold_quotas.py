@@ -9,7 +9,6 @@ nothing, and its caller must get the one answer.
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
@@ -30,6 +29,7 @@ from server.application.gateway import Gateway, NotDone
 from server.application.hold_origins import HoldOrigins
 from server.caller import Caller
 from server.transport.columns import request_key
+from server.transport.detached import shielded
 from server.transport.errors import Case, Fault, Refused, refusal
 
 T = TypeVar("T")
@@ -159,8 +159,6 @@ class HoldQuotas:
         )
         self.book = HoldBook()
         self._under_way: Counter[tuple[int, int]] = Counter()
-        # The loop itself keeps no task from being collected.
-        self._working: set[asyncio.Future[Any]] = set()
 
     def reader_of(self, method: str) -> HoldReader | None:
         """How a method's messages are read, None where none counts for a quota."""
@@ -196,23 +194,23 @@ class HoldQuotas:
         self._check(caller, wanted)
         self.book.begin(caller.text, wanted.holds, wanted.units)
         self._under_way.update(keys)
-        # Counted until it has ended, whatever becomes of its caller: what is under way may hold all
-        # the same.
-        working = asyncio.ensure_future(work())
-        self._working.add(working)
 
-        def ended(_: object) -> None:
-            self._working.discard(working)
-            is_made = not working.cancelled() and working.exception() is None
-            made = list(reader.made(read_reply(working.result()))) if is_made else []
-            for key in keys:
-                self._under_way[key] -= 1
-                if not self._under_way[key]:
-                    del self._under_way[key]
-            self._end(caller, wanted, made)
+        async def counted() -> T:
+            made: list[str] = []
+            try:
+                reply = await work()
+                made += reader.made(read_reply(reply))
+                return reply
+            finally:
+                for key in keys:
+                    self._under_way[key] -= 1
+                    if not self._under_way[key]:
+                        del self._under_way[key]
+                self._end(caller, wanted, made)
 
-        working.add_done_callback(ended)
-        return await asyncio.shield(working)
+        # Until it has ended, whatever becomes of its caller: what is under way may hold all the
+        # same.
+        return await shielded(counted())
 
     def _end(self, caller: Caller, wanted: Wanted, made: list[str]) -> None:
         state: State | None = None

@@ -20,7 +20,7 @@ from grpc._cython import cygrpc
 
 from server.transport import hands, server
 from server.transport.hands import HANDS, Hands
-from server.transport.poller import pollers, readers
+from server.transport.network_threads import pollers, readers
 from tests.wire.conftest import Wire, create
 
 pytestmark = pytest.mark.wire

@@ -21,6 +21,7 @@ from holdfast.v1 import reservation_service_pb2 as messages
 from holdfast.v1 import types_pb2
 from server.metrics import Metrics
 from server.transport import render, shortages
+from server.transport.answer_parts import parts_of
 from server.transport.calls import Call, Methods
 from server.transport.capacity_defaults import add_defaults
 from server.transport.channel_nodes import ChannelNodes
@@ -129,19 +130,16 @@ class BulkCreate:
     # --- Writing -----------------------------------------------------------------------------
 
     def _write(self, parts: list[Part], answer: Outcomes) -> bytes:
-        ends = np.concatenate(([0], np.cumsum(answer.rows["detail_count"], dtype=np.int64)))
+        counts = [len(part.batch) for part in parts if not isinstance(part, Refusal)]
+        told = parts_of(answer, counts)
         seed = self._view.ledger_seed()
         out: list[bytes] = []
-        row = 0
         last = 0
         for part in parts:
             if isinstance(part, Refusal):
                 out.append(framed(_refused_result(part)))
                 continue
-            until = row + len(part.batch)
-            rows = answer.rows[row:until]
-            details = answer.details[ends[row] : ends[until]]
-            row = until
+            rows, details, _ = next(told)
             if isinstance(part, Decoded):
                 encoded, revision = encode_results(part, rows, details, seed)
                 out.append(encoded)

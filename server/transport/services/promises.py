@@ -43,6 +43,7 @@ from server.transport.codec import routing as codec
 from server.transport.codec.promises import Takes, create_of, reroute_of, takes_of
 from server.transport.columns import Columns, request_key
 from server.transport.decision_keeper import DecisionKeeper
+from server.transport.detached import shielded
 from server.transport.document_commands import delete_document
 from server.transport.errors import Case, Fault, Refusal, Refused, refusal
 from server.transport.gathering import Gathered, Gathering
@@ -123,7 +124,6 @@ class PromiseService:
         self._express = ExpressPromises(view, routing, metrics, self._keeper)
         self._locks: WeakValueDictionary[object, asyncio.Lock] = WeakValueDictionary()
         self._anew = asyncio.Lock()
-        self._going: set[asyncio.Task[Message]] = set()
 
     def register(self, methods: Methods) -> None:
         """Offer them."""
@@ -349,15 +349,7 @@ class PromiseService:
     async def _in_turn(self, turns: Turns, wish: Callable[[], _Wish], call: Call) -> Message:
         """What became of a wish. It goes on when its caller hangs up: what the ledger has, the log
         of decisions has to have as well, for a retry to find it."""
-        going = asyncio.ensure_future(self._take_turn(turns, wish, call))
-        self._going.add(going)
-        going.add_done_callback(self._gone)
-        return await asyncio.shield(going)
-
-    def _gone(self, going: asyncio.Task[Message]) -> None:
-        self._going.discard(going)
-        if not going.cancelled():
-            going.exception()  # nobody may be left to hear of it
+        return await shielded(self._take_turn(turns, wish, call))
 
     async def _take_turn(self, turns: Turns, wish: Callable[[], _Wish], call: Call) -> Message:
         """Equal requests take turns, so that the second one finds what the first decided."""

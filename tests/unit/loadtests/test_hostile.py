@@ -88,3 +88,24 @@ def test_only_loopback_is_attacked(target: str, capsys: pytest.CaptureFixture[st
     with pytest.raises(SystemExit):
         main(["ping_flood", "--target", target])
     assert "only servers on loopback are attacked" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "allowed"),
+    [
+        ("--per-second", "-1", "a number from 0 to 1,000,000"),
+        ("--per-second", "nan", "a number from 0 to 1,000,000"),
+        ("--per-second", "inf", "a number from 0 to 1,000,000"),
+        ("--per-second", "many", "a number from 0 to 1,000,000"),
+        ("--seconds", "-0.5", "a number from 0 to 3,600"),
+        ("--connections", "0", "a whole number from 1 to 20,000"),
+        ("--connections", "1.5", "a whole number from 1 to 20,000"),
+    ],
+)
+def test_an_option_that_can_not_be_meant_is_refused_with_its_value_and_limits(
+    option: str, value: str, allowed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["ping_flood", "--target", "127.0.0.1:1", option, value])
+    told = " ".join(capsys.readouterr().err.split())
+    assert f"argument {option}: must be {allowed}, not {value!r}" in told

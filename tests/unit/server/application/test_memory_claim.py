@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from structlog.testing import capture_logs
 
+from engine.state import State
 from server.application import memory_claim
 from server.application.memory_claim import MemoryClaim
 
@@ -52,6 +53,20 @@ async def test_all_pages_are_there_and_what_was_written_stays() -> None:
     assert claim.left_bytes == 0
     assert missing_pages(large) == missing_pages(other) == 0
     assert large["key"].sum() == 7 * len(range(0, len(large), 100_000))
+
+
+async def test_a_table_that_nothing_is_written_to_any_more_takes_no_memory() -> None:
+    rows, texts = table(1 << 20), table(1 << 20)
+    whole = missing_pages(texts)
+    claim = MemoryClaim()
+    claim.begin({"rows": rows, "movement_text": texts})
+    await until_claimed(claim)
+    assert claim.left_bytes == 0
+    assert missing_pages(rows) == 0
+    assert missing_pages(texts) == whole > 0
+    state = State.create()
+    assert state.arrays["movement_text"].nbytes
+    assert state.used_rows()["movement_text"] == 0
 
 
 async def test_nothing_is_left_where_nothing_was_claimed() -> None:
