@@ -205,7 +205,8 @@ class WaveRun:
         self, entry: Entry, network: Network, held: Held | None, *, everywhere: bool = False
     ) -> Assembly:
         state = self._view.state
-        order = codec.order_of(entry.order, network, self._routing.items, state, entry.path)
+        asked = entry.order if entry.away is None else entry.away.planned(entry.order, network)
+        order = codec.order_of(asked, network, self._routing.items, state, entry.path)
         now_ms = self._view.gateway.now_ms()
         try:
             return assemble(network, state, order, now_ms, held=held, everywhere=everywhere)
@@ -387,10 +388,14 @@ class WaveRun:
         return int(network.pick_default[network.node_number[node]])
 
     async def _move(self, entry: Entry) -> None:
+        away = entry.away
+        assert away is not None
+
         async def move(planned: Planned | None) -> Any:
             return await self._promises.move_planned(
                 entry.order,
                 planned,
+                away=away,
                 request_id=b"",
                 must=entry.kind is Kind.MOVE,
                 call=self._call,
