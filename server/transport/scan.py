@@ -146,16 +146,46 @@ def reservations(
 
 
 @kernel
-def _is_made_by(st: Any, slot: int, request_id: NDArray[np.uint8]) -> bool:
-    """Whether a movement tells this request, as `reads.movement_cause` has it."""
-    movement = st.movements[slot]
-    size = request_id.shape[0]
-    if movement.reserved != size:
-        return False
-    account = st.format[0]
+def _texts_of(st: Any, slot: int) -> Integer:
+    """The row in which a movement's texts begin, as `reads.movement_cause` has it; NONE where
+    younger ones have taken their room."""
+    movement, account = st.movements[slot], st.format[0]
     first = account.cause_next - (account.cause_next - np.int64(movement.reserved2)) % _PLACES
     younger = st.meta[0].movement_next - movement.sequence
     if first < account.cause_oldest or younger * ROWS_PER_CAUSE_MAX >= _PLACES:
+        return np.int64(tables.NONE)
+    return np.int64(first)
+
+
+@kernel
+def _untold(st: Any) -> Integer:
+    # Texts are forgotten in the order in which movements were made.
+    oldest = st.meta[0].movement_oldest
+    low, high = oldest, st.meta[0].movement_next
+    while low < high:
+        middle = (low + high) // 2
+        if _texts_of(st, middle % st.movements.shape[0]) == tables.NONE:
+            low = middle + 1
+        else:
+            high = middle
+    return np.int64(low - oldest)
+
+
+def movements_untold(state: State) -> int:
+    """Movements that are kept, and the texts of their time are not. O(log movements)."""
+    if state.format_number < tables.KEEPS_CAUSES:
+        return 0
+    return int(_untold(state.tables))
+
+
+@kernel
+def _is_made_by(st: Any, slot: int, request_id: NDArray[np.uint8]) -> bool:
+    """Whether a movement tells this request."""
+    size = request_id.shape[0]
+    if st.movements[slot].reserved != size:
+        return False
+    first = _texts_of(st, slot)
+    if first == tables.NONE:
         return False
     mask = st.cause_text.shape[0] - 1
     for at in range(size):

@@ -146,6 +146,7 @@ def test_movements_whose_texts_are_gone_are_listed_by_no_request():
         ledger.adjust("pear", "berlin", 1, request_id=f"{number:064}", reference=f"{-number:064}")
     told = [cause.request_id for cause in ledger.causes()]
     assert told == [""] * 8 + [f"{number:064}" for number in range(32, 40)]
+    assert scan.movements_untold(ledger.state) == 8
     for number in range(40):
         name = f"{number:064}"
         slots, _ = scan.movements(ledger.state, 0, 100, request_id=name)
@@ -153,6 +154,15 @@ def test_movements_whose_texts_are_gone_are_listed_by_no_request():
         assert [reads.movement_cause(ledger.state, int(slot)).request_id for slot in slots] == [
             name
         ] * len(slots)
+
+
+def test_movements_with_short_texts_or_none_are_all_told():
+    ledger = Ledger(replace(SMALL, movements=16))
+    ledger.stock("pear", "berlin", 9)
+    assert scan.movements_untold(ledger.state) == 0
+    for number in range(40):
+        ledger.adjust("pear", "berlin", 1, request_id=f"{number:064}"[: 64 * (number % 2)])
+        assert scan.movements_untold(ledger.state) == 0
 
 
 # --- Pages -------------------------------------------------------------------------------------
