@@ -21,6 +21,7 @@ from server.application.memory_claim import MemoryClaim
 from server.application.piece_queue import CLASS_NAMES
 from server.application.watch import WatchHub
 from server.metrics import Metrics
+from server.transport.scan import movements_untold
 from server.transport.table_use import table_use
 
 _CHECKED_AT_ONCE = 200_000
@@ -162,6 +163,11 @@ class LedgerMetrics:
             "holdfast_idempotency_window_seconds",
             "Age of the oldest answer still remembered: how far back a repeat is recognised.",
             idempotency_window_ms(state) / 1e3,
+        )
+        yield GaugeMetricFamily(
+            "holdfast_movements_untold",
+            "Movements that are kept, but whose request_id and reference are forgotten.",
+            float(movements_untold(state)),
         )
         reservations = GaugeMetricFamily(
             "holdfast_reservations", "Reservations kept, by state.", labels=["state"]

@@ -375,27 +375,29 @@ def _given_back(network: Network, order: Order, held: Held) -> tuple[Integers, I
     schedule = network.schedule
     key = (schedule, schedule.renewals)
     if key not in held.capacities_on:
+        pick = np.zeros(schedule.pick_day.shape, np.int64)
+        slots = np.zeros(schedule.ready_ms.shape, np.int64)
+        add_capacities(network, held, pick, slots)
         held.capacities_on.clear()
-        held.capacities_on[key] = _capacities_back(network, held)
+        held.capacities_on[key] = pick, slots
     return (stock, *held.capacities_on[key])
 
 
-def _capacities_back(network: Network, held: Held) -> tuple[Integers, Integers]:
-    """(D, N) and (C,) of what is held, on the schedule as it is."""
+def add_capacities(
+    network: Network, held: Held, pick: Integers, slots: Integers, times: int = 1
+) -> None:
+    """Add what is held to (D, N) and (C,), on the schedule as it is."""
     schedule = network.schedule
-    pick = np.zeros(schedule.pick_day.shape, np.int64)
-    slots = np.zeros(schedule.ready_ms.shape, np.int64)
     for (node, day), units in held.pick.items():
         number = network.node_number.get(node)
         if number is not None:
-            pick[schedule.pick_day[:, number] == day, number] += units
+            pick[schedule.pick_day[:, number] == day, number] += times * units
     for (node, slot), parcels in held.slots.items():
         number = network.node_number.get(node)
         if number is not None:
             key = schedule.key_of_slot(number, slot)
             own = schedule.pickups_of(number)
-            slots[own][schedule.slot_key[own] == key] += parcels
-    return pick, slots
+            slots[own][schedule.slot_key[own] == key] += times * parcels
 
 
 def _lateness(network: Network, order: Order, now_ms: int) -> tuple[int, int, int]:

@@ -66,7 +66,8 @@ class Decision(NamedTuple):
     strategy: int
     work_budget: int
     order: bytes
-    """RoutingOrder, as it was planned."""
+    """RoutingOrder, as it was planned, but for the carrier services that it was kept away from this
+    one time."""
     reply: bytes
     """PromiseOrderResponse without what the ledger adds; empty where it was refused."""
     refusal: bytes

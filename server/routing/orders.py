@@ -79,6 +79,9 @@ class Held:
     """Units of pick capacity by (node, ordinal of the day)."""
     slots: Mapping[tuple[str, str], int]
     """Parcels by (node, slot)."""
+    capacities_on: dict[Any, tuple[Integers, Integers]] = field(default_factory=dict, compare=False)
+    """Its pick capacity and slots on a schedule, where it was worked out: a wave asks for them
+    thousands of times. Kept by `server.routing.assembly`."""
 
     @cached_property
     def by_sku(self) -> Mapping[str, Sequence[tuple[str, int]]]:
@@ -87,9 +90,3 @@ class Held:
         for (node, sku), units in self.stock.items():
             found.setdefault(sku, []).append((node, units))
         return found
-
-    @cached_property
-    def capacities_on(self) -> dict[Any, tuple[Integers, Integers]]:
-        """Its pick capacity and slots on a schedule, where it was worked out: a wave asks for them
-        thousands of times. Kept by `server.routing.assembly`."""
-        return {}

@@ -3,7 +3,8 @@
 Owns: `WaveDraft`. An assembly picks the day and the pickups each node would serve its order by. A
 wave shares them, so of each node it uses one day, the first on which any of its orders could be
 picked there, and of each service there one pickup; for an order that is too large for that day the
-node is closed. What the wave leaves is planned afterwards, order by order, on later days.
+node is closed. Later days and pickups come afterwards, order by order
+(`server.transport.wave_later`).
 
 Ring-fences hold order by order here; what several orders of a channel take together is held
 against them when the plans are held.
@@ -13,15 +14,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.routing import limits as solver
 from engine.routing.plan import Plan
+from engine.routing.waves.answer import WaveAnswer
 from engine.routing.waves.wave import Wave, WaveOrder
 from engine.state import State
-from server.routing.assembly import Assembly
+from server.routing.assembly import Assembly, add_capacities
 from server.routing.network import Network
 from server.routing.orders import Held
 
@@ -49,6 +52,10 @@ class WaveDraft:
         self._costs_sum = 0
         nodes = len(network.node_names)
         self._day = np.full(nodes, _NEVER)
+        self._units_most = 0
+        self._places: Sequence[Integers] = ()
+        self._is_late = np.zeros(0, np.bool_)
+        """(N,) by the wave's nodes: whether some order could only ship from there later."""
         self.cells = 0
         """Nodes times services over all orders: what its memory goes by."""
 
@@ -60,10 +67,31 @@ class WaveDraft:
         self.assemblies.append(assembly)
         self._costs.append(cost)
         self._costs_sum += cost
+        self._units_most = max(self._units_most, sum(assembly.order.quantities))
         days = np.where(assembly.pick_day > 0, assembly.pick_day, _NEVER)
         self._day[assembly.nodes] = np.minimum(self._day[assembly.nodes], days)
         self.cells += assembly.problem.arrays.zone.size
         return len(self.assemblies) - 1
+
+    def nodes_of(self, place: int) -> Integers:
+        """The wave's nodes of an order; known once the wave is laid out."""
+        return self._places[place]
+
+    def cost_alone(self, place: int) -> int:
+        """Of an order's best plan, whatever the others do."""
+        return self._costs[place]
+
+    def short_nodes(self, answer: WaveAnswer) -> NDArray[np.bool_]:
+        """(N,) by the wave's nodes: where an order may do better on a later day or by a later
+        pickup, as that of the wave is closed to one, or may have too little left for one."""
+        wave = answer.wave
+        nodes, items = wave.stock.shape
+        of_nodes = slice(nodes * items, nodes * items + nodes)
+        taken, left = answer.taken, wave.capacity - answer.taken
+        is_short = (taken > 0) & (left < self._units_most)
+        by_service = is_short[of_nodes.stop :].reshape(nodes, -1)
+        found: NDArray[np.bool_] = self._is_late | is_short[of_nodes] | by_service.any(axis=1)
+        return found
 
     def left_cost(self, place: int) -> int:
         """What the wave counts for leaving an order without a plan."""
@@ -84,6 +112,7 @@ class WaveDraft:
         for begin in range(0, len(self), _ORDERS_PER_SLICE):
             parts.note_stock(slice(begin, begin + _ORDERS_PER_SLICE), state)
             yield None
+        self._places, self._is_late = parts.node, parts.is_late
         if self._held is not None:
             parts.give_back(self._held)
         yield parts
@@ -99,7 +128,8 @@ class _Parts:
         self._node_place = np.full(len(network.node_names), -1)
         self._nodes = 0
         self._item_place: dict[str, int] = {}
-        self._node: list[Integers] = []
+        self.node: list[Integers] = []
+        """By order: the wave's nodes of it."""
         self._item: list[Integers] = []
 
     def note_names(self, assembly: Assembly) -> None:
@@ -109,7 +139,7 @@ class _Parts:
             self._node_place[fresh] = np.arange(self._nodes, self._nodes + len(fresh))
             self._nodes += len(fresh)
             places = self._node_place[assembly.nodes]
-        self._node.append(places)
+        self.node.append(places)
         known = self._item_place
         items = [known.setdefault(sku, len(known)) for sku in assembly.order.skus]
         self._item.append(np.array(items, np.int64))
@@ -123,16 +153,19 @@ class _Parts:
         self._pick = np.zeros(nodes, np.int64)
         self._slots = np.zeros((nodes, services), np.int64)
         self._ready = np.full((nodes, services), -1, np.int64)
+        self.is_late = np.zeros(nodes, np.bool_)
+        """(N,) whether an order could only ship from there later than the wave does."""
 
     def note_stock(self, part: slice, state: State) -> None:
         """What there is at the nodes of some orders, and which of them are open to each in this
         wave. Of each node the first of all orders says when a service's pickup is."""
         some = self._draft.assemblies[part]
-        nodes, items = self._node[part], self._item[part]
+        nodes, items = self.node[part], self._item[part]
         node = np.concatenate(nodes)
         self._note_positions(some, nodes, items, state)
         days = self._day[np.concatenate([one.nodes for one in some])]
-        same_day = np.concatenate([one.pick_day for one in some]) == days
+        picks = np.concatenate([one.pick_day for one in some])
+        same_day = picks == days
         left = np.concatenate([one.pick_left for one in some])
         np.maximum.at(self._pick, node, np.where(same_day, left, 0))
         ready = np.concatenate([one.ready_ms for one in some])
@@ -142,6 +175,7 @@ class _Parts:
         np.maximum.at(self._slots, node, np.where(other, 0, slots))
         if same_day.all() and not slots[other].any():
             return
+        self.is_late[node[(picks > days) | (other & (slots > 0)).any(axis=1)]] = True
         begin = 0
         for one in some:
             end = begin + len(one.nodes)
@@ -191,7 +225,7 @@ class _Parts:
             tuple(
                 WaveOrder(assembly.problem, node, item, draft.left_cost(place))
                 for place, (assembly, node, item) in enumerate(
-                    zip(draft.assemblies, self._node, self._item, strict=True)
+                    zip(draft.assemblies, self.node, self._item, strict=True)
                 )
             ),
             stock=self._stock,
@@ -203,42 +237,50 @@ class _Parts:
 class Taken:
     """What plans take of the ledger, by name, being added up."""
 
-    def __init__(self) -> None:
+    def __init__(self, free: Held | None) -> None:
+        """`free`: what promised orders hold, and give back."""
         self._stock: dict[str, dict[str, int]] = {}
         self._pick: dict[tuple[str, int], int] = {}
         self._slots: dict[tuple[str, str], int] = {}
+        self._capacities_on: dict[Any, tuple[Integers, Integers]] = {}
+        if free is not None:
+            for (node, sku), units in free.stock.items():
+                self._add_stock(node, sku, units)
+            self._pick.update(free.pick)
+            self._slots.update(free.slots)
 
     def add(self, assembly: Assembly, plan: Plan) -> None:
         """One plan's."""
+        self._change(assembly, plan, -1)
+
+    def give_back(self, assembly: Assembly, plan: Plan) -> None:
+        """One plan's, which was added before."""
+        self._change(assembly, plan, 1)
+
+    def _change(self, assembly: Assembly, plan: Plan, times: int) -> None:
         taken = takes_of(assembly, plan)
         for (node, sku), units in taken.stock.items():
-            self._add_stock(node, sku, units)
+            self._add_stock(node, sku, times * units)
         for day, units in taken.pick.items():
-            self._pick[day] = self._pick.get(day, 0) + units
+            self._pick[day] = self._pick.get(day, 0) + times * units
         for slot, parcels in taken.slots.items():
-            self._slots[slot] = self._slots.get(slot, 0) + parcels
+            self._slots[slot] = self._slots.get(slot, 0) + times * parcels
+        network = assembly.network
+        known = self._capacities_on.get((network.schedule, network.schedule.renewals))
+        if known is not None:
+            add_capacities(network, taken, *known, times)
 
     def _add_stock(self, node: str, sku: str, units: int) -> None:
         at = self._stock.setdefault(sku, {})
         at[node] = at.get(node, 0) + units
 
-    def beside(self, skus: Sequence[str], free: Held | None) -> Held:
-        """What an order of these SKUs may use beside the ledger's when all this is taken and `free`
-        is given back."""
-        stock: dict[tuple[str, str], int] = {}
-        for sku in skus:
-            for node, units in self._stock.get(sku, {}).items():
-                stock[node, sku] = -units
-            for node, units in free.by_sku.get(sku, ()) if free else ():
-                stock[node, sku] = stock.get((node, sku), 0) + units
-        pick = {key: -units for key, units in self._pick.items()}
-        slots = {key: -parcels for key, parcels in self._slots.items()}
-        if free is not None:
-            for day, units in free.pick.items():
-                pick[day] = pick.get(day, 0) + units
-            for slot, parcels in free.slots.items():
-                slots[slot] = slots.get(slot, 0) + parcels
-        return Held(stock, pick, slots)
+    def beside(self, skus: Sequence[str]) -> Held:
+        """What an order of these SKUs may use beside the ledger's when all this is taken, until
+        more is."""
+        stock = {
+            (node, sku): units for sku in skus for node, units in self._stock.get(sku, {}).items()
+        }
+        return Held(stock, self._pick, self._slots, self._capacities_on)
 
 
 def takes_of(assembly: Assembly, plan: Plan) -> Held:

@@ -125,7 +125,7 @@ class PlanWriter:
                 desk.told[place, kernels.SLOT_AT : kernels.SLOT_BYTES + 1] = slot
 
     def _keep_slot(self, pickup: tuple[int, int, int]) -> tuple[int, int]:
-        """The slot of a pickup, (node, service, ms), is written: (its place in the texts, bytes)."""
+        """A slot by its pickup, (node, service, ms), is written: (place in the texts, bytes)."""
         node, service, moment_ms = pickup
         network = self._network
         name = slot_at(network.service_names[service], moment_ms, network.times[node].zone)

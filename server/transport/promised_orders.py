@@ -12,6 +12,7 @@ import numpy as np
 from engine import outcomes, reads, tables
 from engine.state import State
 from holdfast.v1 import routing_service_pb2 as messages
+from server.routing.network import Network
 from server.routing.orders import Held
 from server.transport import refusals
 from server.transport.errors import Case, Fault, Refused, refusal
@@ -153,15 +154,36 @@ def cut(order: messages.RoutingOrder, standing: Standing) -> None:
     order.lines.extend(kept)
 
 
-def exclude(
-    order: messages.RoutingOrder, nodes: Iterable[str], carrier_services: Iterable[str]
-) -> None:
-    """Keep a promised order away from nodes for good, and from carrier services this time."""
-    order.ClearField("excluded_carrier_services")
-    order.excluded_carrier_services.extend(carrier_services)
-    left = dict.fromkeys((*order.excluded_nodes, *nodes))
-    del order.excluded_nodes[:]
-    order.excluded_nodes.extend(left)
+@dataclass(frozen=True, slots=True)
+class Away:
+    """What a promised order is kept away from as it is planned anew, besides what it excludes."""
+
+    nodes: Sequence[str] = ()
+    """For good."""
+    carrier_services: Sequence[str] = ()
+    """This time only."""
+
+    def note(self, order: messages.RoutingOrder) -> None:
+        """Let the order exclude from now on what it is kept away from for good."""
+        _set(order.excluded_nodes, (*order.excluded_nodes, *self.nodes))
+
+    def planned(self, order: messages.RoutingOrder, network: Network) -> messages.RoutingOrder:
+        """The order as it is planned this time. What it excludes and the network no longer has is
+        left out, as nothing ships from there; what was named now stays, to be refused."""
+        made = messages.RoutingOrder()
+        made.CopyFrom(order)
+        nodes = [one for one in order.excluded_nodes if one in network.node_number]
+        services = [one for one in order.excluded_carrier_services if one in network.service_number]
+        _set(made.excluded_nodes, (*nodes, *self.nodes))
+        _set(made.excluded_carrier_services, (*services, *self.carrier_services))
+        return made
+
+
+def _set(target: Any, names: Iterable[str]) -> None:
+    """Each name once."""
+    once = dict.fromkeys(names)
+    del target[:]
+    target.extend(once)
 
 
 def not_promised(reservation_id: str) -> Refused:

@@ -13,11 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import outcomes, tables
+from engine.causes import ROW_BYTES, ROWS_PER_CAUSE_MAX
 from engine.compiled import Integer, kernel
 from engine.positions import available
 from engine.state import State
 
 SCAN_ROWS_MAX = 500_000
+_PLACES = np.int64(1 << 32)
+"""Of texts in their ring, as movements keep them."""
 
 
 @kernel
@@ -143,6 +146,55 @@ def reservations(
 
 
 @kernel
+def _texts_of(st: Any, slot: int) -> Integer:
+    """The row in which a movement's texts begin, as `reads.movement_cause` has it; NONE where
+    younger ones have taken their room."""
+    movement, account = st.movements[slot], st.format[0]
+    first = account.cause_next - (account.cause_next - np.int64(movement.reserved2)) % _PLACES
+    younger = st.meta[0].movement_next - movement.sequence
+    if first < account.cause_oldest or younger * ROWS_PER_CAUSE_MAX >= _PLACES:
+        return np.int64(tables.NONE)
+    return np.int64(first)
+
+
+@kernel
+def _untold(st: Any) -> Integer:
+    # Texts are forgotten in the order in which movements were made.
+    oldest = st.meta[0].movement_oldest
+    low, high = oldest, st.meta[0].movement_next
+    while low < high:
+        middle = (low + high) // 2
+        if _texts_of(st, middle % st.movements.shape[0]) == tables.NONE:
+            low = middle + 1
+        else:
+            high = middle
+    return np.int64(low - oldest)
+
+
+def movements_untold(state: State) -> int:
+    """Movements that are kept, and the texts of their time are not. O(log movements)."""
+    if state.format_number < tables.KEEPS_CAUSES:
+        return 0
+    return int(_untold(state.tables))
+
+
+@kernel
+def _is_made_by(st: Any, slot: int, request_id: NDArray[np.uint8]) -> bool:
+    """Whether a movement tells this request."""
+    size = request_id.shape[0]
+    if st.movements[slot].reserved != size:
+        return False
+    first = _texts_of(st, slot)
+    if first == tables.NONE:
+        return False
+    mask = st.cause_text.shape[0] - 1
+    for at in range(size):
+        if st.cause_text[(first + at // ROW_BYTES) & mask, at % ROW_BYTES] != request_id[at]:
+            return False
+    return True
+
+
+@kernel
 def _movements(
     st: Any,
     start: int,
@@ -153,6 +205,7 @@ def _movements(
     made_revision: int,
     start_ms: int,
     end_ms: int,
+    request_id: NDArray[np.uint8],
     out: NDArray[np.int64],
 ) -> tuple[int, int]:
     found = 0
@@ -168,6 +221,7 @@ def _movements(
             and movement.revision >= made_revision
             and movement.time_ms >= start_ms
             and (end_ms == 0 or movement.time_ms < end_ms)
+            and (request_id.shape[0] == 0 or _is_made_by(st, sequence % size, request_id))
         ):
             out[found] = sequence % size
             found += 1
@@ -185,6 +239,7 @@ def movements(
     reservation: int = -1,
     start_ms: int = 0,
     end_ms: int = 0,
+    request_id: str = "",
 ) -> tuple[NDArray[np.int64], int]:
     """(slots of movements, oldest first, from the `after`-th ever on; the next to go on at or -1).
 
@@ -197,8 +252,9 @@ def movements(
     if reservation >= 0:
         made = int(state.reservations["create_revision"][reservation])
     out = np.empty(most, np.int64)
+    name = np.frombuffer(request_id.encode(), np.uint8)
     found, sequence = _movements(
-        state.tables, start, stop, sku, node, reservation, made, start_ms, end_ms, out
+        state.tables, start, stop, sku, node, reservation, made, start_ms, end_ms, name, out
     )
     return out[:found], sequence if sequence < written else -1
 

@@ -90,6 +90,7 @@ def warm_up() -> None:
     scan.reservations(state, 0, 10)
     scan.holders(state, rows)
     scan.movements(state, 0, 10)
+    scan.movements_untold(state)
     scan.supplies(state, 0, 10)
     in_use.why_in_use(state, NODE, "n")
     in_use.why_in_use(state, CHANNEL, "c")

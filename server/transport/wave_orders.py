@@ -23,7 +23,7 @@ from server.transport.errors import Fault, Refusal, Refused
 from server.transport.kept_problems import open_part
 from server.transport.ledger_view import LedgerView
 from server.transport.malformed import read
-from server.transport.promised_orders import Standing, exclude, standing_of
+from server.transport.promised_orders import Away, Standing, standing_of
 from server.transport.services.promises import PromiseService
 from server.transport.validation import Checker
 
@@ -60,6 +60,8 @@ class Entry:
     is_later: bool = False
     standing: Standing | None = None
     """Of a promised order."""
+    away: Away | None = None
+    """What a promised order is kept away from."""
     previous: messages.FulfillmentPlan | None = None
     """What of its plan is still to be shipped."""
     moved: bool = False
@@ -146,10 +148,7 @@ async def add_promised(
     """Entries of the promised orders that were named, and of those at nodes and services to be
     left. Raises Refused for names that are not known, and for too many orders."""
     _check_names(wanted, network, view.state)
-    exclusions = (
-        [name for name in wanted.nodes if name in network.node_number],
-        [name for name in wanted.services if name in network.service_number],
-    )
+    away = Away([name for name in wanted.nodes if name in network.node_number], wanted.services)
     leaving: list[str] = []
     if wanted.nodes or wanted.services:
         for at, name in enumerate(promises.promised_ids()):
@@ -168,12 +167,11 @@ async def add_promised(
                 f"reservation {name!r}, ",
                 messages.RoutingOrder(reservation_id=name),
                 messages.WaveOrderResult(order=number, reservation_id=name),
+                away=away if kind is Kind.MOVE else Away(),
             )
             wanted.entries.append(entry)
             try:
                 _read_promise(entry, view, promises)
-                if kind is Kind.MOVE:
-                    exclude(entry.order, *exclusions)
             except Refused as refused:
                 entry.refuse(refused.refusal)
             if at % _LOOKED_AT_IN_A_ROW == 0:

@@ -2,7 +2,8 @@
 
 1. Assembled, and planned each by itself: an order without any plan has its answer here.
 2. Planned together, by a solver of the pool or, without one, one after another.
-3. What the wave leaves is planned beside it, on later days too.
+3. What the wave leaves is planned beside it, on later days too, and what it sends by a dearer way
+   because a day or a pickup ran out (`wave_later`).
 4. Where wanted, held: promised orders first, in an order in which each finds room, then new ones.
    An order that loses the race for a unit is planned again by itself.
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import date
@@ -40,7 +42,6 @@ from server.routing.network import Network
 from server.routing.orders import Held
 from server.routing.version import solver_version
 from server.routing.wave_draft import (
-    Taken,
     TooManyPositions,
     WaveDraft,
     slot_defaults_of,
@@ -58,6 +59,7 @@ from server.transport.ledger_view import LedgerView
 from server.transport.services.promises import Planned, PromiseService
 from server.transport.services.routing import RoutingService
 from server.transport.validation import Checker
+from server.transport.wave_later import LaterPlans
 from server.transport.wave_metrics import WaveMetrics
 from server.transport.wave_orders import Entry, Kind, Wanted, add_promised
 
@@ -171,7 +173,7 @@ class WaveRun:
             solved = await self._solved(draft)
             await self._choose(solved)
             self._note_wave(solved, draft)
-            await self._plan_the_rest(network)
+            await self._plan_later(network, draft, solved)
         self._summary.elapsed_ms = self._elapsed_ms()
 
     async def _assembled(self, network: Network) -> WaveDraft:
@@ -205,7 +207,8 @@ class WaveRun:
         self, entry: Entry, network: Network, held: Held | None, *, everywhere: bool = False
     ) -> Assembly:
         state = self._view.state
-        order = codec.order_of(entry.order, network, self._routing.items, state, entry.path)
+        asked = entry.order if entry.away is None else entry.away.planned(entry.order, network)
+        order = codec.order_of(asked, network, self._routing.items, state, entry.path)
         now_ms = self._view.gateway.now_ms()
         try:
             return assemble(network, state, order, now_ms, held=held, everywhere=everywhere)
@@ -293,31 +296,25 @@ class WaveRun:
             if number % _PRICED_IN_A_ROW == 0:
                 await self._pace.turn()
 
-    async def _plan_the_rest(self, network: Network) -> None:
-        """What the wave leaves, one after another beside it, on later days too."""
-        rest = [one for one in self._entries if one.place >= 0 and one.plan is None]
-        if not rest:
+    async def _plan_later(self, network: Network, draft: WaveDraft, solved: WaveSolved) -> None:
+        """What the wave leaves, or sends by a dearer way for want of a day or a pickup."""
+        placed = [one for one in self._entries if one.place >= 0]
+        short = draft.short_nodes(solved.answer)
+        if self._is_browned_out:
+            short[:] = False
+        if not short.any() and all(one.plan is not None for one in placed):
             return
-        taken = Taken()
-        for number, entry in enumerate(self._entries):
-            if entry.plan is not None and entry.assembly is not None:
-                taken.add(entry.assembly, entry.plan)
-            if number % _PRICED_IN_A_ROW == 0:
-                await self._pace.turn()
-        for entry in rest:
-            await self._pace.turn()
-            skus = [line.sku for line in entry.order.lines]
-            try:
-                beside = self._posed(entry, network, taken.beside(skus, self._free))
-                solved = self._routing.planner.solve(beside)
-                if not solved.answer.costs:
-                    raise no_plan(solved, entry.path)
-            except Refused as refused:
-                entry.refuse(refused.refusal)
-                continue
-            entry.assembly, entry.plan = beside, solved.answer.plans[0]
-            entry.is_later = True
-            taken.add(beside, entry.plan)
+        remaining_s = self._call.remaining_s()
+        later = LaterPlans(
+            placed,
+            draft,
+            lambda entry, beside: self._posed(entry, network, beside),
+            planner=self._routing.planner,
+            free=self._free,
+            pace=self._pace,
+            until_s=math.inf if remaining_s is None else self._loop.time() + remaining_s / 2,
+        )
+        await later.plan(short)
 
     # --- Promised orders, and holds ----------------------------------------------------------
 
@@ -387,10 +384,14 @@ class WaveRun:
         return int(network.pick_default[network.node_number[node]])
 
     async def _move(self, entry: Entry) -> None:
+        away = entry.away
+        assert away is not None
+
         async def move(planned: Planned | None) -> Any:
             return await self._promises.move_planned(
                 entry.order,
                 planned,
+                away=away,
                 request_id=b"",
                 must=entry.kind is Kind.MOVE,
                 call=self._call,

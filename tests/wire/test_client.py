@@ -196,6 +196,9 @@ def test_stock_is_adjusted_counted_transferred_and_withheld(client: holdfast.Cli
         movement.type for movement in movements
     }
     assert "note-1" in {movement.reference for movement in movements}
+    made = [movement.request_id for movement in movements if movement.request_id]
+    only = list(client.movements(sku=SKU, node=EAST, request_id=made[0]))
+    assert only == [movement for movement in movements if movement.request_id == made[0]]
     client.withhold(
         [holdfast.Withholding(SKU, EAST, holdfast.WithheldBucket.SAFETY_STOCK, quantity=0)]
     )

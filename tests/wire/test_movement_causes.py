@@ -176,6 +176,44 @@ async def test_movements_tell_what_made_them_before_and_after_a_restart(shop: Wi
     await shop.verify()
 
 
+async def test_movements_are_listed_by_their_request(shop: Wire):
+    """Whole names only, page by page, together with other filters, also after a restart."""
+    told = await move(shop)
+    await shop.admin.CreateSnapshot(admin.CreateSnapshotRequest())
+    for _ in range(2):
+        for name in ("a-1", LONG, "t-1", "f-1", "wms"):
+            request = messages.ListInventoryMovementsRequest(request_id=name, page_size=1)
+            found = []
+            while not found or request.page_token:
+                page = await shop.inventory.ListInventoryMovements(request)
+                found += [each.request_id for each in page.movements]
+                request.page_token = page.next_page_token
+            assert found == [name] * sum(name == one[0] for one in told)
+        for name in ("a", "a-11", "r" * 63, "A-1", "c-order-1"):
+            request = messages.ListInventoryMovementsRequest(request_id=name)
+            assert not (await shop.inventory.ListInventoryMovements(request)).movements
+        for filters, count in (
+            ({"node": "lyon"}, 1),
+            ({"reservation_id": "order-1"}, 0),
+        ):
+            request = messages.ListInventoryMovementsRequest(request_id="t-1", **filters)
+            assert len((await shop.inventory.ListInventoryMovements(request)).movements) == count
+        await shop.restart()
+
+
+async def test_a_request_id_to_list_by_is_refused_as_any_other(shop: Wire):
+    request = messages.ListInventoryMovementsRequest(request_id=LONG + "r")
+    error = await refused(shop.inventory.ListInventoryMovements(request))
+    assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "LIMIT_EXCEEDED")
+    assert "request_id_bytes_max" in error.fields["request_id"]
+    await move(shop)
+    request = messages.ListInventoryMovementsRequest(request_id="t-1", page_size=1)
+    token = (await shop.inventory.ListInventoryMovements(request)).next_page_token
+    request = messages.ListInventoryMovementsRequest(request_id="t-2", page_token=token)
+    error = await refused(shop.inventory.ListInventoryMovements(request))
+    assert (error.reason, list(error.fields)) == ("FIELD_INVALID", ["page_token"])
+
+
 async def test_a_transfer_tells_its_source_wherever_it_is_read(shop: Wire):
     transfer = messages.SUPPLY_TYPE_TRANSFER
     made = await announce(shop, supply_id="s-1", type=transfer, source_node="berlin")

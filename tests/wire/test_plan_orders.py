@@ -305,6 +305,44 @@ async def test_what_a_wave_leaves_is_picked_on_a_later_day(built: Wire):
     await built.verify()
 
 
+async def test_a_wave_picks_on_a_later_day_rather_than_at_a_dearer_node(built: Wire):
+    """Newark picks two units a day. The store costs 160 more, Chicago 300."""
+    from holdfast.v1 import network_service_pb2 as network
+
+    await built.stock("mug", "newark", 9)
+    await built.network.UpsertNode(
+        network.UpsertNodeRequest(node=small.node("newark", pick_capacity_per_day=2))
+    )
+    held = await wave(built, orders_of(5, ("mug", 1)), settings(hold=True))
+    assert held.nodes() == [["newark"]] * 5
+    days = sorted(one.plan.shipments[0].pick_date for one in held.results)
+    assert days == ["2023-11-14"] * 2 + ["2023-11-15"] * 2 + ["2023-11-16"]
+    assert (held.summary.orders_later, held.summary.conflicts) == (3, 0)
+    assert held.summary.cost_minor_units < held.summary.wave_cost_minor_units
+    await built.verify()
+
+
+async def test_a_wave_picks_an_order_that_is_too_large_for_the_day_on_the_next_one(built: Wire):
+    """One unit is left of Newark's day. That is enough for an order which goes from Chicago, and so
+    it is the wave's day there."""
+    from holdfast.v1 import network_service_pb2 as network
+
+    await built.network.UpsertNode(
+        network.UpsertNodeRequest(node=small.node("newark", pick_capacity_per_day=2))
+    )
+    await built.routing.PromiseOrder(routing.PromiseOrderRequest(order=small.order(("rug", 1))))
+    orders = [
+        small.order(("mug", 2), reservation_id="large"),
+        small.order(("mug", 1), reservation_id="small", zip_code="60601"),
+    ]
+    planned = await wave(built, orders)
+    shipments = [one.plan.shipments[0] for one in planned.results]
+    assert [(one.node, one.pick_date) for one in shipments] == [
+        ("newark", "2023-11-15"),
+        ("chicago", "2023-11-14"),
+    ]
+
+
 async def test_a_wave_passes_by_no_queue_and_no_quota(tmp_path: Path):
     """Mugs are sold by turns; a caller may hold four orders, and two rugs."""
     (tmp_path / "queues.toml").write_text('[queues.mugs]\nskus = ["mug"]\n')

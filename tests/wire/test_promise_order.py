@@ -321,6 +321,68 @@ async def test_an_order_leaves_a_carrier_service_this_time(empty: Wire):
     await empty.verify()
 
 
+async def test_what_an_order_excluded_stays_excluded_when_it_is_planned_anew(empty: Wire):
+    """Its nodes and its services, however often, also after a restart; a service that a replan
+    leaves out comes back with the next one."""
+    await small.build(empty)
+    await small.upsert(empty, small.service("ground", carrier_service="slow"))
+    await promise(
+        empty,
+        ("mug", 2),
+        reservation_id="a",
+        excluded_nodes=["manhattan"],
+        excluded_carrier_services=["ground"],
+    )
+
+    async def moved(**fields: Any) -> tuple[str, str]:
+        made = await empty.routing.ReplanOrder(
+            routing.ReplanOrderRequest(reservation_id="a", **fields)
+        )
+        (shipment,) = made.plan.shipments
+        return shipment.node, shipment.carrier_service
+
+    assert await moved() == ("newark", "slow")
+    assert await moved(excluded_carrier_services=["slow"]) == ("newark", "air")
+    await empty.restart()
+    assert await moved() == ("newark", "slow")
+    assert await moved(excluded_nodes=["newark"]) == ("chicago", "slow")
+    none = await refused(moved(excluded_carrier_services=["air", "slow"]))
+    assert (none.reason, none.metadata["constraint"]) == ("NO_FEASIBLE_PLAN", "SERVICE_CLOSED")
+    await empty.verify()
+
+
+async def test_an_order_that_excluded_what_is_gone_is_planned_anew(empty: Wire):
+    """A node out of the network and a service that was deleted are no names that were misspelt."""
+    await small.build(empty)
+    await promise(
+        empty,
+        ("mug", 2),
+        reservation_id="a",
+        excluded_nodes=["manhattan"],
+        excluded_carrier_services=["air"],
+    )
+    gone = small.node("manhattan", status=network.NODE_STATUS_INACTIVE)
+    await empty.network.UpsertNode(network.UpsertNodeRequest(node=gone))
+    await empty.network.DeleteCarrierService(
+        network.DeleteCarrierServiceRequest(carrier_service="air")
+    )
+    again = routing.ReplanOrderRequest(reservation_id="a")
+    assert (await empty.routing.ReplanOrder(again)).plan.shipments[0].node == "newark"
+    again.excluded_nodes.append("manhattan")
+    misspelt = await refused(empty.routing.ReplanOrder(again))
+    assert (misspelt.reason, misspelt.metadata["node"]) == ("NODE_NOT_FOUND", "manhattan")
+    del again.excluded_nodes[:]
+    again.excluded_carrier_services.append("air")
+    misspelt = await refused(empty.routing.ReplanOrder(again))
+    assert misspelt.reason == "CARRIER_SERVICE_NOT_FOUND"
+    assert misspelt.metadata["carrier_service"] == "air"
+    # Once it is there again, the order still stays away from it.
+    await empty.network.UpsertNode(network.UpsertNodeRequest(node=small.node("manhattan")))
+    del again.excluded_carrier_services[:]
+    again.excluded_nodes.append("newark")
+    assert (await empty.routing.ReplanOrder(again)).plan.shipments[0].node == "chicago"
+
+
 async def test_its_own_units_are_free_when_an_order_is_planned_anew(empty: Wire):
     """All mugs are held by the order itself: it can still stay where it is."""
     await small.build(empty)

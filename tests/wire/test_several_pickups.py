@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -134,6 +135,24 @@ async def test_a_wave_fills_one_call_after_the_other(empty: Wire):
     shipments = [one.plan.shipments[0] for one in held.results if one.held]
     assert sorted(one.slot for one in shipments) == SLOTS
     assert await capacities(empty) == {slot: (units, 0) for slot, units in Counter(SLOTS).items()}
+    await empty.verify()
+
+
+async def test_a_wave_goes_by_a_later_call_rather_than_by_a_dearer_service(empty: Wire):
+    """By air a mug costs 1,000 more."""
+    await build(empty, (FIVE, 3), (TEN, 2))
+    await small.upsert(empty, small.service("air"))
+    told = await wave(empty, orders_of(6, ("mug", 1)), settings(hold=True))
+    shipments = [one.plan.shipments[0] for one in told.results]
+    assert sorted(one.slot for one in shipments) == SLOTS[:6]
+    assert told.summary.cost_minor_units == 6 * 660
+    assert (told.summary.orders_later, told.summary.conflicts) == (4, 0)
+    late = [small.order(("mug", 1), reservation_id=f"late{at}") for at in range(6)]
+    for order in late:
+        order.deliver_by_time.FromDatetime(datetime(2023, 11, 16, 12))
+    told = await wave(empty, late, settings(hold=True))
+    # The calls of the 16th come too late for these.
+    assert {one.plan.shipments[0].carrier_service for one in told.results} == {"air"}
     await empty.verify()
 
 

@@ -85,6 +85,36 @@ async def test_orders_leave_a_carrier_that_is_down(built: Wire):
     await built.verify()
 
 
+async def test_a_wave_moves_orders_only_to_what_they_do_not_exclude(built: Wire):
+    """From a node and from a carrier, and to where they cost less: by no service, and from no node,
+    that the order itself ruled out."""
+    asked = small.order(
+        ("mug", 1),
+        reservation_id="a",
+        excluded_nodes=["manhattan"],
+        excluded_carrier_services=["ground"],
+    )
+    await built.routing.PromiseOrder(routing.PromiseOrderRequest(order=asked))
+    kept = await wave(built, asked=settings(hold=True), reservation_ids=["a"])
+    assert (kept.results[0].kept, kept.results[0].reason) == (True, 0)
+    told = await wave(built, asked=settings(hold=True), replan_nodes=["newark"])
+    (shipment,) = told.results[0].plan.shipments
+    assert (shipment.node, shipment.carrier_service) == ("chicago", "air")
+    none = await wave(built, asked=settings(hold=True), replan_carrier_services=["air"])
+    assert none.reasons() == ["NO_FEASIBLE_PLAN"]
+    assert none.error(0).metadata["constraint"] == "SERVICE_CLOSED"
+    await small.upsert(built, small.service("ground", carrier_service="slow"))
+    told = await wave(built, asked=settings(hold=True), replan_carrier_services=["air"])
+    (shipment,) = told.results[0].plan.shipments
+    assert (shipment.node, shipment.carrier_service) == ("chicago", "slow")
+    # The wave's carrier was down this time only; the order's own exclusions stay.
+    await small.upsert(built, small.service("ground", carrier_service="slow", pickups=[]))
+    moved = await wave(built, asked=settings(hold=True), replan_carrier_services=["slow"])
+    (shipment,) = moved.results[0].plan.shipments
+    assert (shipment.node, shipment.carrier_service) == ("chicago", "air")
+    await built.verify()
+
+
 async def test_confirmed_orders_swap_where_that_saves_a_shipment(built: Wire):
     """Newark has the last mug near New York. The first order took it; the second one ships its rug
     from there and its mug from Chicago. With the mugs swapped it is one parcel: 1,820 becomes 970,

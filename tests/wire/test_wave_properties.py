@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from holdfast.v1 import network_service_pb2 as network
+from holdfast.v1 import routing_service_pb2 as routing
 from tests.wire import routing_network as small
 from tests.wire.conftest import Wire
 from tests.wire.test_plan_orders import settings, wave
@@ -30,7 +31,11 @@ async def test_a_wave_takes_what_there_is_and_each_unit_once(built: Wire, seed: 
     for node, units in picks.items():
         made = small.node(node, pick_capacity_per_day=units)
         await built.network.UpsertNode(network.UpsertNodeRequest(node=made))
-    pickups = [network.Pickup(node=node, minute=17 * 60, capacity=3) for node in small.NODES]
+    pickups = [
+        network.Pickup(node=node, minute=hour * 60, capacity=3)
+        for node in small.NODES
+        for hour in (10, 17)
+    ]
     await small.upsert(built, small.service("ground", pickups=pickups))
     orders = [
         small.order(
@@ -84,4 +89,40 @@ async def test_a_wave_takes_what_there_is_and_each_unit_once(built: Wire, seed: 
         position = await built.position(sku, node)
         assert (position.held, position.available) == (taken[sku, node], units - taken[sku, node])
     assert held.summary.orders_held == held.summary.orders_planned
+    assert held.summary.conflicts == 0
     await built.verify()
+
+
+@pytest.mark.parametrize("seed", [1, 7, 15, 16])
+async def test_a_wave_costs_no_more_than_its_orders_promised_one_after_another(
+    built: Wire, seed: int
+):
+    """Where days and pickups run out, and the next ones have room."""
+    chance = random.Random(seed)
+    for node in small.NODES:
+        for sku in small.ITEMS:
+            await built.stock(sku, node, chance.randrange(15, 30))
+        made = small.node(node, pick_capacity_per_day=chance.randrange(8, 20))
+        await built.network.UpsertNode(network.UpsertNodeRequest(node=made))
+    pickups = [
+        network.Pickup(node=node, minute=hour * 60, capacity=chance.randrange(1, 5))
+        for node in small.NODES
+        for hour in (10, 17)
+    ]
+    await small.upsert(built, small.service("ground", pickups=pickups))
+    orders = [
+        small.order(
+            ("mug", chance.randrange(1, 4)),
+            *[("rug", chance.randrange(1, 4))][: chance.randrange(2)],
+            reservation_id=f"o{at}",
+            zip_code=chance.choice(ZIPS),
+        )
+        for at in range(14)
+    ]
+    told = await wave(built, orders, settings(seed=seed))
+    assert told.summary.orders_planned == len(orders)
+    in_turn = 0
+    for order in orders:
+        made = await built.routing.PromiseOrder(routing.PromiseOrderRequest(order=order))
+        in_turn += made.plan.cost_minor_units
+    assert told.summary.cost_minor_units <= in_turn

@@ -144,6 +144,7 @@ def movements(
     sku: str = "",
     node: str = "",
     reservation_id: str = "",
+    request_id: str = "",
     start_time: datetime | None = None,
     end_time: datetime | None = None,
     page_size: int = 0,
@@ -151,7 +152,11 @@ def movements(
 ) -> Pages[InventoryMovement]:
     """Go through what changed the balances, oldest first, page by page."""
     request = wire.ListInventoryMovementsRequest(
-        sku=sku, node=node, reservation_id=reservation_id, page_size=page_size
+        sku=sku,
+        node=node,
+        reservation_id=reservation_id,
+        request_id=request_id,
+        page_size=page_size,
     )
     if start_time is not None:
         request.start_time.CopyFrom(to_timestamp(start_time))

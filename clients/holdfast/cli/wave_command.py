@@ -249,7 +249,7 @@ def summary_lines(summary: WaveSummary, hold: bool) -> list[str]:
             f"one after another they would cost {money(saved, currency)} ({share(part)}) more"
         )
     if summary.orders_later:
-        lines.append(f"{summary.orders_later:,} found room after the wave alone, or a later day")
+        lines.append(f"{summary.orders_later:,} were planned after the wave, also on later days")
     if summary.orders_moved or summary.saving_minor_units:
         verb = "moved" if hold else "could move"
         lines.append(

@@ -168,6 +168,7 @@ class InventoryReads:
         assert page is not None
         check = Checker(self._view.gateway.now_ms())
         check.identifier("reservation_id", request.reservation_id, "reservation_id_bytes_max")
+        check.identifier("request_id", request.request_id, "request_id_bytes_max")
         start_ms = end_ms = 0
         if request.HasField("start_time"):
             start_ms = check.time_ms("start_time", request.start_time)
@@ -192,6 +193,7 @@ class InventoryReads:
                 reservation=reservation,
                 start_ms=start_ms,
                 end_ms=end_ms,
+                request_id=request.request_id,
             )
         reply = messages.ListInventoryMovementsResponse(
             movements=[self._movement(state, int(slot)) for slot in slots],

@@ -50,7 +50,7 @@ from server.transport.gathering import Gathered, Gathering
 from server.transport.ledger_view import LedgerView
 from server.transport.made_ids import made_id
 from server.transport.malformed import read
-from server.transport.promised_orders import Standing, cut, exclude, not_promised, standing_of
+from server.transport.promised_orders import Away, Standing, cut, not_promised, standing_of
 from server.transport.services.express_promises import (
     CONFLICTS,
     ExpressPromises,
@@ -85,6 +85,8 @@ class _Wish:
     """The command that holds, given takes, request id, the reservation's etag and its id."""
     standing: Callable[[], Standing | None]
     """What is open of a promised order, to which it is cut; None for a new one."""
+    away: Away | None = None
+    """What a promised order is kept away from; None for a new one."""
     planned: Planned | None = None
     """What a wave has planned: tried first."""
     replans_max: int = replans_max
@@ -243,18 +245,19 @@ class PromiseService:
         def wish() -> _Wish:
             # In turn, so that it goes on from what a replan before it has decided.
             order = self.promised(request.reservation_id).order
-            exclude(order, request.excluded_nodes, request.excluded_carrier_services)
+            away = Away(request.excluded_nodes, request.excluded_carrier_services)
             strategy = self._routing.strategy_now(Strategy.EXACT)
-            found = self._move_wish(order, key, request_id, call)
+            found = self._move_wish(order, away, key, request_id, call)
             return replace(found, strategy=strategy, budget=budget)
 
         turns = turns_of(request.reservation_id, key, is_repeatable=bool(request_id))
         return await self._in_turn(turns, wish, call)
 
     def _move_wish(
-        self, order: messages.RoutingOrder, key: Key, request_id: bytes, call: Call
+        self, order: messages.RoutingOrder, away: Away, key: Key, request_id: bytes, call: Call
     ) -> _Wish:
         caller = call.caller.text
+        away.note(order)
 
         def reroute(
             takes: Takes, attempt_id: bytes, etag: int, reservation_id: str
@@ -281,6 +284,7 @@ class PromiseService:
             reply=messages.ReplanOrderResponse,
             command=reroute,
             standing=standing,
+            away=away,
         )
 
     # --- For waves ---------------------------------------------------------------------------
@@ -304,13 +308,15 @@ class PromiseService:
         order: messages.RoutingOrder,
         planned: Planned | None,
         *,
+        away: Away,
         request_id: bytes,
         must: bool,
         call: Call,
     ) -> Any:
         """ReplanOrder of what a wave has planned. `must`: it may end at another plan where others
         were faster. Its reply."""
-        wish = self._move_wish(order, _key(call.caller.text, request_id, order), request_id, call)
+        key = _key(call.caller.text, request_id, order)
+        wish = self._move_wish(order, away, key, request_id, call)
         wish = replace(wish, planned=planned, replans_max=replans_max if must else 0)
         return await self._in_turn(wish.turns, lambda: wish, call)
 
@@ -418,7 +424,8 @@ class PromiseService:
         standing = wish.standing()
         held = None if standing is None else standing.held
         network = self._routing.network()
-        order = codec.order_of(wish.order, network, self._routing.items, self._view.state)
+        asked = wish.order if wish.away is None else wish.away.planned(wish.order, network)
+        order = codec.order_of(asked, network, self._routing.items, self._view.state)
         solved = self._routing.solve(
             network, order, strategy=wish.strategy, budget=wish.budget, held=held
         )

@@ -194,6 +194,17 @@ def test_of_calls_at_one_moment_the_last_one_counts():
     assert schedule.slot_default[pickups_of(schedule)].tolist() == [7, 5, 5]
 
 
+def test_services_that_call_at_one_moment_have_a_slot_each():
+    times = NodeTimes(NEW_YORK, WEEK, None, 0)
+    calls = [ServicePickups((Call(frozenset(), 600, units),), WEEK) for units in (5, 7)]
+    schedule = Schedule(["node"], [times], ["ground", "air"], [[one] for one in calls])
+    schedule.at(at(21, 8))
+    first = schedule.first_pickup[0, 0, :2]
+    assert schedule.ready_ms[first].tolist() == [at(21, 10)] * 2
+    assert schedule.slot_default[first].tolist() == [5, 7]
+    assert len(set(schedule.slot_key[first].tolist())) == 2
+
+
 def test_each_pickup_has_a_slot_of_its_own():
     schedule = schedule_of(Call(frozenset(), 600), FIVE)
     schedule.at(at(21, 8))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from hypothesis import given
@@ -19,7 +19,7 @@ from server.transport.codec.promises import Takes
 from server.transport.columns import Columns, line
 from server.transport.kept_problems import open_part
 from server.transport.names import Names, PositionNames
-from server.transport.promised_orders import OpenLine, Standing, cut, exclude
+from server.transport.promised_orders import Away, OpenLine, Standing, cut
 
 
 def _standing(*lines: tuple[int, str, dict[str, int]]) -> Standing:
@@ -87,11 +87,33 @@ def test_an_order_is_cut_to_what_is_open() -> None:
     ]
 
 
-def test_nodes_stay_excluded_and_services_do_not() -> None:
-    order = messages.RoutingOrder(excluded_nodes=["a"], excluded_carrier_services=["air"])
-    exclude(order, ["b", "a"], ["ground"])
-    assert list(order.excluded_nodes) == ["a", "b"]
-    assert list(order.excluded_carrier_services) == ["ground"]
+class _Network:
+    """Of which only the names count."""
+
+    node_number: dict[str, int] = dict.fromkeys("abc", 0)
+    service_number: dict[str, int] = dict.fromkeys(("air", "ground"), 0)
+
+
+def _excluded(order: messages.RoutingOrder) -> tuple[list[str], list[str]]:
+    return list(order.excluded_nodes), list(order.excluded_carrier_services)
+
+
+def test_what_an_order_excludes_stays_and_services_are_left_for_once() -> None:
+    order = messages.RoutingOrder(
+        excluded_nodes=["a", "gone"], excluded_carrier_services=["air", "past"]
+    )
+    network: Any = _Network()
+    away = Away(["b", "a"], ["ground", "air"])
+    away.note(order)
+    assert _excluded(order) == (["a", "gone", "b"], ["air", "past"])
+    assert _excluded(away.planned(order, network)) == (["a", "b"], ["air", "ground"])
+    assert _excluded(Away().planned(order, network)) == (["a", "b"], ["air"])
+    # What is named now is kept, to be refused; what the order has from before is not.
+    assert _excluded(Away(["gone"], ["past"]).planned(order, network)) == (
+        ["a", "b", "gone"],
+        ["air", "past"],
+    )
+    assert _excluded(order) == (["a", "gone", "b"], ["air", "past"])
 
 
 def _plan(*shipments: tuple[str, int, dict[str, int]], split: int = 0) -> messages.FulfillmentPlan:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from server.transport.names import BACKORDER, Names
 from server.transport.paging import page_of
 from server.transport.position_columns import find_rows, read_positions
 from server.transport.validation import Checker
+from tests.ledger import SMALL, Ledger
 from tests.unit.server.transport.ledgers import NODES, NOW_MS, SKUS, stocked
 
 DAY_MS = 86_400_000
@@ -134,6 +136,33 @@ def test_movements_are_listed_from_where_a_page_ended():
     rest, end = scan.movements(state, after, 100)
     assert len(slots) + len(rest) == 9
     assert end == -1
+
+
+def test_movements_whose_texts_are_gone_are_listed_by_no_request():
+    """128 bytes of texts each where there is room for 64: half of them are left, whole."""
+    ledger = Ledger(replace(SMALL, movements=16))
+    ledger.stock("pear", "berlin", 9)
+    for number in range(40):
+        ledger.adjust("pear", "berlin", 1, request_id=f"{number:064}", reference=f"{-number:064}")
+    told = [cause.request_id for cause in ledger.causes()]
+    assert told == [""] * 8 + [f"{number:064}" for number in range(32, 40)]
+    assert scan.movements_untold(ledger.state) == 8
+    for number in range(40):
+        name = f"{number:064}"
+        slots, _ = scan.movements(ledger.state, 0, 100, request_id=name)
+        assert len(slots) == told.count(name)
+        assert [reads.movement_cause(ledger.state, int(slot)).request_id for slot in slots] == [
+            name
+        ] * len(slots)
+
+
+def test_movements_with_short_texts_or_none_are_all_told():
+    ledger = Ledger(replace(SMALL, movements=16))
+    ledger.stock("pear", "berlin", 9)
+    assert scan.movements_untold(ledger.state) == 0
+    for number in range(40):
+        ledger.adjust("pear", "berlin", 1, request_id=f"{number:064}"[: 64 * (number % 2)])
+        assert scan.movements_untold(ledger.state) == 0
 
 
 # --- Pages -------------------------------------------------------------------------------------
