@@ -5,6 +5,8 @@ block and are no part of its type, so one compiled kernel serves problems of eve
 by one, the arrays would be hundreds of machine words at every call between kernels, and minutes of
 compiling.
 
+Where a call takes many views, `Views` puts them behind one pointer in turn.
+
 Every `@kernel` of this folder takes ``p``, the problem's view, and ``w``, the working memory's.
 
 Invariants
@@ -82,6 +84,68 @@ unbox(ViewType)(unbox_pointer)
 @typeof_impl.register(View)
 def _typeof_view(value: View, context: Any) -> ViewType:
     return value._numba_type_
+
+
+class ViewsType(types.Type):
+    """numba's type of `Views`: the names and types of its members, in order."""
+
+    def __init__(self, members: tuple[tuple[str, types.Type], ...]) -> None:
+        self.members = members
+        super().__init__(name="Views(" + ", ".join(f"{name}: {one}" for name, one in members) + ")")
+
+    @property
+    def key(self) -> Any:
+        return self.members
+
+
+class Views:
+    """Several views, or a ledger's tables, behind one pointer: a kernel that takes ``k`` reads
+    ``k.p``. Each object that is handed to a kernel costs 0.7 us, and this is one of them."""
+
+    def __init__(self, **members: Any) -> None:
+        self._places = {name: place for place, name in enumerate(members)}
+        self._members = dict(members)
+        self._block = np.array([member.address for member in members.values()], np.int64)
+        self.address = int(self._block.__array_interface__["data"][0])
+        kinds = tuple((name, member._numba_type_) for name, member in members.items())
+        self._numba_type_ = _VIEWS.setdefault(kinds, ViewsType(kinds))
+
+    def put(self, name: str, member: Any) -> None:
+        """Another one of the same type in its place. Raises ValueError for one of another type."""
+        if member is self._members[name]:
+            return
+        if member._numba_type_ is not self._members[name]._numba_type_:
+            raise ValueError(f"{name!r} would be of another type")
+        self._members[name] = member
+        self._block[self._places[name]] = member.address
+
+
+_VIEWS: dict[Any, ViewsType] = {}
+register_model(ViewsType)(PointerModel)
+unbox(ViewsType)(unbox_pointer)
+
+
+@typeof_impl.register(Views)
+def _typeof_views(value: Views, context: Any) -> ViewsType:
+    return value._numba_type_
+
+
+@infer_getattr
+class _ViewsAttributes(AttributeTemplate):
+    key = ViewsType
+
+    def generic_resolve(  # type: ignore[override]
+        self, typ: ViewsType, attr: str
+    ) -> Any:
+        return dict(typ.members).get(attr)
+
+
+@lower_getattr_generic(ViewsType)
+def _lower_member(context: Any, builder: Any, typ: ViewsType, value: Any, attr: str) -> Any:
+    place = [name for name, _ in typ.members].index(attr)
+    word = ir.IntType(64)
+    address = builder.load(builder.gep(value, [ir.Constant(word, place)]))
+    return builder.inttoptr(address, word.as_pointer())
 
 
 @infer_getattr

@@ -37,6 +37,7 @@ class Express:
         self.desk = Desk(network, items, planner.solver, _place_of)
         if self.desk.is_open:
             self.writer = PlanWriter(network)
+            self.desk.add_texts(self.writer.known)
 
     def plan(self, order: UsualOrder) -> Planned | None:
         """Plan an order at the desk, which has begun; None: the plain path must plan it, or say why

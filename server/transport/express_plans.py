@@ -97,9 +97,7 @@ class PlanWriter:
     def reply(self, desk: Desk, planned: Planned) -> bytes | None:
         """PlanFulfillmentResponse of the order at the desk; None: the plain path must write it."""
         size = put_reply(
-            self.known,
-            desk.d,
-            desk.t,
+            desk.views,
             self.texts,
             planned.order.buffer,
             planned.order.spans,

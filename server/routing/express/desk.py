@@ -19,15 +19,15 @@ from engine.routing import limits
 from engine.routing.express import pricing
 from engine.routing.problem import TERMS
 from engine.routing.solver import Solver
-from engine.routing.view import View
+from engine.routing.view import View, Views
 from engine.state import State
 from server.caller import Caller
 from server.documents import ITEM
 from server.routing import assembly
 from server.routing.express.reader import UsualOrder, read_order
 from server.routing.items import ItemFacts, Items
+from server.routing.kernels import deciding, filling
 from server.routing.kernels import desk as kernels
-from server.routing.kernels import filling
 from server.routing.kernels.reading import LINES_MAX
 from server.routing.lanes import Destination, Lanes
 from server.routing.layout import Fixed
@@ -170,7 +170,7 @@ class Desk:
         answer = {
             "rate": tariff.tariff.rate,
             "co2e_g": tariff.tariff.co2e_g,
-            "head": np.zeros(pricing.HEAD, np.int64),
+            "head": np.zeros(pricing.HEAD + 1, np.int64),
             "shipments": np.zeros((_SHIPMENTS_MAX, _SHIPMENT), np.int64),
             "amounts": np.zeros((_SHIPMENTS_MAX, LINES_MAX), np.int64),
         }
@@ -190,9 +190,10 @@ class Desk:
             },
         ]
         self._block, self._extents = _together(views, fields)
-        self.o, self.p, self.x, self.d = views
+        o, self.p, x, d = views
         self._o_row = {name: place for place, name in enumerate(assembly.ASKED_FIELDS)}
-        self.t = View(answer)
+        self._members = {"o": o, "p": self.p, "x": x, "d": d, "t": View(answer), "r": kept(1)}
+        self._bundle: Views | None = None
         self._services = services
         self._line_bytes = own["lines"].data.cast("B")
         self.head, self.shipments, self.told = answer["head"], answer["shipments"], own["told"]
@@ -225,6 +226,17 @@ class Desk:
         """(K,) numbers of the nodes of the problem of the latest order."""
         return self._chosen[: self.nodes]
 
+    def add_texts(self, known: View) -> None:
+        """Where the texts of replies stand: ``c`` of `server.routing.kernels.writing`. Once, before
+        the desk begins."""
+        self._members["c"] = known
+
+    @property
+    def views(self) -> Views:
+        """What the kernels of `server.routing.kernels` take. The desk has begun."""
+        assert self._bundle is not None
+        return self._bundle
+
     # --- Reading -----------------------------------------------------------------------------
 
     def read(self, raw: bytes, promised_to: Caller | None = None) -> UsualOrder | None:
@@ -241,7 +253,12 @@ class Desk:
         network.schedule.at(now_ms)
         self._asked["numbers"][filling.ROAD_BASE] = network.road_base(now_ms)
         self.state, self.now_ms = state, now_ms
-        self.facts = network.view(state)
+        facts = network.view(state)
+        if self._bundle is None:
+            memory = self._solver.memory(1, 1)
+            self._bundle = Views(st=state.tables, n=facts, w=memory, **self._members)
+        self._bundle.put("st", state.tables)
+        self._bundle.put("n", facts)
         if self._rows_of is not state:
             self._forget(state)
 
@@ -273,28 +290,18 @@ class Desk:
         lanes = place.lanes
         self._block[self._o_row["zone"]] = lanes.fixed_zone.row
         self._block[self._o_row["distance"]] = lanes.fixed_distance.row
-        count = kernels.assemble(
-            self.state.tables,
-            self.facts,
-            self.o,
-            self.p,
-            self.x,
-            self.d,
-            self._block,
-            self._extents,
-            lines,
-            self._services,
-        )
+        views = self.views
+        count = kernels.assemble(views, self._block, self._extents, lines, self._services)
         self.nodes, self.lines = count, lines
+        views.put("w", self._solver.memory(count, lines))
         began = time.perf_counter_ns()
-        found = pricing.plan(self.p, self._solver.memory(count, lines), self.t, work_budget)
+        found = kernels.solve(views, work_budget)
         nanoseconds = time.perf_counter_ns() - began
         if found != pricing.PRICED:
             if found == pricing.WRONG_TOTAL:
                 raise RuntimeError("a plan's price is not what the search says")
             return None
-        limited_slots = kernels.tell(self.facts, self.x, self.p, self.d, self.t)
-        cost, bound, _, shipments, *_ = self.head.tolist()
+        cost, bound, _, shipments, *_, limited_slots = self.head.tolist()
         return Planned(order, place, cost, bound, shipments, limited_slots, nanoseconds)
 
     def _forget(self, state: State) -> None:
@@ -355,6 +362,17 @@ class Desk:
 
 
 _NODES_MAX: Final = limits.nodes_per_order_max
+
+
+def kept(promises: int) -> View:
+    """Room for what is kept of so many promises: ``r`` of `server.routing.kernels.deciding`."""
+    takes = promises * deciding.TAKES_MAX
+    return View(
+        {
+            "marks": np.zeros((promises, deciding.MARKS), np.int64),
+            "takes": np.zeros((takes, deciding.TAKE), np.int64),
+        }
+    )
 
 
 def _together(views: Sequence[View], fields: Sequence[dict[str, str]]) -> tuple[Integers, Integers]:

@@ -1,9 +1,10 @@
 """Promises as the ledger's columns: of each its decision as a document, and the command that holds.
 
-In two steps. `put_promise` takes from the desk what is to be kept of an order before the next one
-comes: bytes of the reply, the problem, and what is taken. `draft` makes the commands of all of
-them: the same rows and bytes as `server.transport.columns`, `server.routing.decisions` and
-`server.transport.document_commands` make; tests compare them.
+``k`` has the views of a desk and its writer, and ``r``: where the parts of promises lie in an arena
+(`marks`), and what they take (`takes`). In two steps. `put_promise` takes from the desk what is to
+be kept of an order before the next one comes: bytes of the reply, the problem, and what is taken.
+`draft` makes the commands of all of them: the same rows and bytes as `server.transport.columns`,
+`server.routing.decisions` and `server.transport.document_commands` make; tests compare them.
 """
 
 from __future__ import annotations
@@ -263,12 +264,7 @@ def _put_problem(
 
 @kernel
 def put_promise(
-    n: Any,
-    c: Any,
-    d: Any,
-    p: Any,
-    t: Any,
-    r: Any,
+    k: Any,
     texts: NDArray[np.uint8],
     reservation_id: NDArray[np.uint8],
     about: NDArray[np.uint8],
@@ -284,6 +280,7 @@ def put_promise(
 ) -> bool:
     """Write what is kept of the order at the desk behind what is in the arena `out`, and its row
     `place` of r.marks. False where a day is too far ahead, or there are too many lines to hold."""
+    n, c, d, p, t, r = k.n, k.c, k.d, k.p, k.t, k.r
     marks = r.marks[place]
     at: Integer = np.int64(0)
     take: Integer = np.int64(0)
@@ -428,14 +425,13 @@ def _put_create_text(
 
 @kernel
 def draft(
-    r: Any,
+    k: Any,
     count: int,
     arena: NDArray[np.uint8],
     names: NDArray[np.uint8],
     asked: NDArray[np.int64],
     spans: NDArray[np.int64],
     scratch: NDArray[np.uint8],
-    c: Any,
     texts: NDArray[np.uint8],
     facts: NDArray[np.int64],
     headers: NDArray[np.void],
@@ -452,6 +448,7 @@ def draft(
     `words`: the same rows as bytes and as words of two, four and eight; `fields`: (offset, bytes)
     of each (`engine.narrow`). `scratch`: room for a caller, the longest request_id, and a little.
     """
+    c, r = k.c, k.r
     at: Integer = np.int64(0)
     line: Integer = np.int64(0)
     ending, ending_end = c.always[ENDING], c.always[ALWAYS - 1]

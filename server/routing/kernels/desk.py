@@ -1,10 +1,12 @@
 """A problem in memory that is there already, and what a reply needs of its plan.
 
-``d`` is the desk's own: ``stock`` and ``rows`` (N, L), ``chosen`` (N), ``lines`` (L, LINE_FACTS),
-``told`` (8, TOLD), and ``row_of`` (I, N) the rows found for items plus 1, ``row_seen`` (I) among
-how many positions; the other views are those of `server.routing.kernels.filling`. Their arrays have
-room for the largest order of the desk; how much of it an order uses stands in the views' blocks,
-which is what makes one piece of memory serve orders of every size.
+``k`` has the views of a desk: the ledger's tables ``st``, a network's ``n``, ``o``, ``p`` and ``x``
+of `server.routing.kernels.filling`, the search's memory ``w``, ``t`` of
+`engine.routing.express.pricing` with one number more (`LIMITED_SLOTS`), and its own, ``d``:
+``stock`` and ``rows`` (N, L), ``chosen`` (N), ``lines`` (L, LINE_FACTS), ``told`` (8, TOLD),
+``row_of`` (I, N) the rows found for items plus 1, and ``row_seen`` (I) among how many positions.
+The arrays have room for the largest order of the desk; how much of it an order uses stands in the
+views' blocks, which is what makes one piece of memory serve orders of every size.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from numpy.typing import NDArray
 from engine.compiled import Integer, kernel
 from engine.positions import find_stock
 from engine.routing.express.pricing import CARRIED_BY as CARRIED_BY_SERVICE
-from engine.routing.express.pricing import NODE, SHIPMENTS, ZONE
+from engine.routing.express.pricing import HEAD, NODE, PRICED, SHIPMENTS, ZONE, plan
 from engine.routing.problem import NO_GROUP
 from server.routing.kernels.filling import UNITS, UNLIMITED, fill, weigh
 
@@ -52,6 +54,9 @@ SLOT_LIMITED: Final = 11
 SLOT_AT: Final = 12
 SLOT_BYTES: Final = 13
 TOLD: Final = 14
+
+# The last number of t.head: shipments whose pickup takes so many parcels and no more.
+LIMITED_SLOTS: Final = HEAD
 
 _PPM: Final = 1_000_000
 
@@ -92,12 +97,7 @@ def _find_rows(st: Any, n: Any, d: Any, line: int) -> None:
 
 @kernel
 def assemble(
-    st: Any,
-    n: Any,
-    o: Any,
-    p: Any,
-    x: Any,
-    d: Any,
+    k: Any,
     block: NDArray[np.int64],
     extents: NDArray[np.int64],
     lines: int,
@@ -107,6 +107,7 @@ def assemble(
 
     `block` and `extents`: those of the views o, p, x and d, one behind the other.
     """
+    st, n, o, p, x, d = k.st, k.n, k.o, k.p, k.x, k.d
     resize(block, extents, lines, 0, services)
     total = np.int64(0)
     for line in range(lines):
@@ -127,10 +128,19 @@ def assemble(
 
 
 @kernel
-def tell(n: Any, x: Any, p: Any, d: Any, t: Any) -> Integer:
-    """Fill d.told: what a reply says of each shipment besides its price. ``t`` is that of
-    `engine.routing.express.pricing`. How many shipments' slots are limited."""
-    limited: Integer = np.int64(0)
+def solve(k: Any, budget: Integer) -> Integer:
+    """The best plan of the problem, priced; what came of it, as
+    `engine.routing.express.pricing.plan` says it, and what a reply tells of it."""
+    found = plan(k.p, k.w, k.t, budget)
+    if found == PRICED:
+        _tell(k.n, k.x, k.p, k.d, k.t)
+    return found
+
+
+@kernel
+def _tell(n: Any, x: Any, p: Any, d: Any, t: Any) -> None:
+    """Fill d.told: what a reply says of each shipment besides its price."""
+    t.head[LIMITED_SLOTS] = 0
     for place in range(t.head[SHIPMENTS]):
         node = t.shipments[place, NODE]
         service = t.shipments[place, CARRIED_BY_SERVICE]
@@ -152,5 +162,4 @@ def tell(n: Any, x: Any, p: Any, d: Any, t: Any) -> Integer:
         d.told[place, SLOT_LIMITED] = 1 if has_slot else 0
         d.told[place, SLOT_AT] = 0
         d.told[place, SLOT_BYTES] = 0
-        limited += 1 if has_slot else 0
-    return limited
+        t.head[LIMITED_SLOTS] += 1 if has_slot else 0

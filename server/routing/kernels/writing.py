@@ -1,9 +1,9 @@
 """A plan at the desk as the bytes of its reply: FulfillmentPlan and SolverReport, compiled.
 
 The same bytes as `server.transport.render_plans` and protobuf's deterministic serialisation make;
-tests compare them. ``c`` has what stays the same while a network version does: where the texts of
-nodes, of services and of their zones stand in `texts` (each as the fields it becomes); ``d`` is the
-desk's view and ``t`` that of `engine.routing.express.pricing`.
+tests compare them. ``k`` has the views of a desk (`server.routing.kernels.desk`), and ``c``: what
+stays the same while a network version does, where the texts of nodes, of services and of their
+zones stand in `texts`, each as the fields it becomes.
 """
 
 from __future__ import annotations
@@ -282,9 +282,7 @@ def put_answer(
 
 @kernel
 def put_reply(
-    c: Any,
-    d: Any,
-    t: Any,
+    k: Any,
     texts: NDArray[np.uint8],
     raw: NDArray[np.uint8],
     spans: NDArray[np.int64],
@@ -295,8 +293,9 @@ def put_reply(
     out: NDArray[np.uint8],
 ) -> Integer:
     """PlanFulfillmentResponse; its bytes, or -1 where a day is too far ahead."""
+    c = k.c
     at = put_answer(
-        c, d, t, texts, raw, spans, midnights, lines, False, nanoseconds, out, np.int64(0)
+        c, k.d, k.t, texts, raw, spans, midnights, lines, False, nanoseconds, out, np.int64(0)
     )
     if at < 0:
         return at

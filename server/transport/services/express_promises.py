@@ -25,14 +25,13 @@ from engine.narrow import fields_of, words_of
 from engine.outcomes import Outcomes
 from engine.routing import limits as solver
 from engine.routing.solver import Strategy
-from engine.routing.view import View
 from engine.state import State
 from holdfast.v1 import reservation_service_pb2 as reservations
 from holdfast.v1 import types_pb2
 from server.application.piece_queue import RESERVE
 from server.documents import ROUTING_DECISION
 from server.routing.decisions import Key, packed_bytes_max
-from server.routing.express.desk import Planned
+from server.routing.express.desk import Planned, kept
 from server.routing.express.reader import UsualOrder
 from server.routing.kernels import deciding
 from server.routing.kernels import desk as kernels
@@ -65,6 +64,8 @@ _FOUR, _N8 = tag(4), tag(8, is_number=True)
 _CREATED, _EXPIRES, _UPDATED = tag(6), tag(7), tag(10)
 # Of a decision and its command beside what has another bound: heads, lengths, narrow columns.
 _DECISION_BYTES_MAX: Final = 1024
+# There is room for so many promises from the start; sets are hardly larger.
+_PROMISES: Final = 64
 _ROW: Final = {name: place for place, name in enumerate(outcomes.OUTCOME.names or ())}
 
 
@@ -302,22 +303,14 @@ class PromiseWriter:
         self._facts[deciding.WORK_BUDGET] = solver.work_budget
         self._facts[deciding.DOCUMENT_KIND] = ROUTING_DECISION
         self._totals = np.zeros(deciding.TOTALS, np.int64)
-        self._room = 0
-        self._make_room(64)
-        self.begin(0)
-
-    def _make_room(self, promises: int) -> None:
-        self._room = promises
-        self._marks = np.zeros((promises, deciding.MARKS), np.int64)
-        takes = promises * deciding.TAKES_MAX
-        self._kept = View(
-            {"marks": self._marks, "takes": np.zeros((takes, deciding.TAKE), np.int64)}
-        )
+        self._kept = kept(0)
 
     def begin(self, promises: int) -> None:
-        """The next piece, of at most so many."""
-        if promises > self._room:
-            self._make_room(promises)
+        """The next piece, of at most so many. The desk has begun."""
+        if promises > len(self._kept.arrays["marks"]):
+            self._kept = kept(max(promises, _PROMISES))
+        self.express.desk.views.put("r", self._kept)
+        self._marks = self._kept.arrays["marks"]
         self.defaults = Columns()
         self._asked: list[tuple[int, ...]] = []
         self._spans: list[NDArray[np.int64]] = []
@@ -335,12 +328,7 @@ class PromiseWriter:
             grown[:used] = self._arena[:used]
             self._arena = grown
         is_written = deciding.put_promise(
-            desk.facts,
-            writer.known,
-            desk.d,
-            desk.p,
-            desk.t,
-            self._kept,
+            desk.views,
             writer.texts,
             np.frombuffer(reservation_id, np.uint8),
             self._about,
@@ -399,14 +387,13 @@ class PromiseWriter:
         most = used + 4 * self._names_bytes + takes * 2 * LINE.itemsize
         text_ = np.empty(most + count * (_DECISION_BYTES_MAX + len(self.ending)), np.uint8)
         deciding.draft(
-            self._kept,
+            desk.views,
             count,
             self._arena,
             np.frombuffer(b"".join(self._names), np.uint8),
             np.array(self._asked, np.int64),
             np.stack(self._spans),
             np.empty(2 * self._names_bytes + _DECISION_BYTES_MAX, np.uint8),
-            writer.known,
             writer.texts,
             self._facts,
             headers,
