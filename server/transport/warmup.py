@@ -189,7 +189,9 @@ def _warm_express(state: State) -> None:
     ready = Ready(express, usual, usual.key(), (), ttl_ms=1, caller=b"", remaining_s=None)
     if shown is None or not writer.put(shown, ready, b"i", b"i\x000"):
         raise RuntimeError(f"the express way is not sound after its warm-up: {shown}")
-    if writer.batch().lines["quantity"].tolist() != [0, 1]:
+    batch = writer.batch()
+    answer = apply(state, 1, batch)
+    if batch.lines["quantity"].tolist() != [0, 1] or not writer.written().replies(answer.rows, 0):
         raise RuntimeError("promises are not sound after their warm-up")
     pack_problem(desk.p, desk.chosen, Room(), shape=(1, 1, 2), text=b"")
 

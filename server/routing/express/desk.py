@@ -28,7 +28,7 @@ from server.routing.express.reader import UsualOrder, read_order
 from server.routing.items import ItemFacts, Items
 from server.routing.kernels import deciding, filling
 from server.routing.kernels import desk as kernels
-from server.routing.kernels.reading import LINES_MAX
+from server.routing.kernels.reading import FIRST_LINE, LINES_MAX
 from server.routing.lanes import Destination, Lanes
 from server.routing.layout import Fixed
 from server.routing.network import ChannelFacts, Network
@@ -370,6 +370,7 @@ def kept(promises: int) -> View:
     return View(
         {
             "marks": np.zeros((promises, deciding.MARKS), np.int64),
+            "spans": np.zeros((promises, FIRST_LINE), np.int64),
             "takes": np.zeros((takes, deciding.TAKE), np.int64),
         }
     )

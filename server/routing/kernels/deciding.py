@@ -1,10 +1,12 @@
 """Promises as the ledger's columns: of each its decision as a document, and the command that holds.
 
 ``k`` has the views of a desk and its writer, and ``r``: where the parts of promises lie in an arena
-(`marks`), and what they take (`takes`). In two steps. `put_promise` takes from the desk what is to
-be kept of an order before the next one comes: bytes of the reply, the problem, and what is taken.
-`draft` makes the commands of all of them: the same rows and bytes as `server.transport.columns`,
-`server.routing.decisions` and `server.transport.document_commands` make; tests compare them.
+(`marks`), where everything stands in their requests (`spans`), and what they take (`takes`).
+
+`put_promise` takes from the desk what is to be kept of an order before the next one comes: bytes of
+the reply, the problem, and what is taken. `draft` makes the commands of all of them: the same rows
+and bytes as `server.transport.columns`, `server.routing.decisions` and
+`server.transport.document_commands` make; tests compare them. `reply` tells what became of them.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import commands, limits
+from engine import commands, limits, outcomes
 from engine.compiled import Integer, kernel
 from engine.hashing import hash_bytes, hash_bytes_wide
 from engine.narrow import narrow_rows
@@ -48,19 +50,27 @@ from server.routing.kernels.reading import (
     SKU_KEY,
 )
 from server.routing.kernels.writing import ALWAYS, DAY_BYTES, ENDING, put_answer, put_day
-from server.wire_fields import close, put_number, put_text
+from server.wire_fields import close, put_moment, put_number, put_text
 
-# Places in a row of r.marks: where the parts of a promise end in the arena, each where the next one
-# begins; its rows of r.takes; and whether it takes of what the ledger does not have yet.
-START: Final = 0
-ANSWER_END: Final = 1
-LINES_END: Final = 2
-CAPACITIES_END: Final = 3
-PROBLEM_END: Final = 4
-TAKES_FROM: Final = 5
-TAKES_END: Final = 6
-IS_NEW: Final = 7
-MARKS: Final = 8
+# Places in a row of r.marks: where the parts of a promise begin in the arena, one behind the other:
+# the request, the decision's name (its first bytes are the reservation's id), the caller; plan,
+# currency and report of the reply; the Reservation but for what the ledger says, lines and then
+# capacities; the problem. Then sizes, the rows of r.takes, and whether it takes of what the ledger
+# does not have yet.
+RAW: Final = 0
+NAME: Final = 1
+CALLER: Final = 2
+ANSWER: Final = 3
+LINES_AT: Final = 4
+CAPACITIES: Final = 5
+PROBLEM: Final = 6
+END: Final = 7
+ID_BYTES: Final = 8
+TTL_MS: Final = 9
+TAKES_FROM: Final = 10
+TAKES_END: Final = 11
+IS_NEW: Final = 12
+MARKS: Final = 13
 
 # Places in a row of r.takes.
 TAKE_KEY: Final = 0
@@ -71,17 +81,6 @@ TAKE: Final = 4
 TAKES_MAX: Final = SHIPMENTS_MAX * (LINES_MAX + 2)
 """Of a promise."""
 
-# Places in a row of `asked`: where the request, the decision's name (its first bytes are the
-# reservation's id) and the caller stand in `names`.
-RAW_AT: Final = 0
-NAME_AT: Final = 1
-NAME_BYTES: Final = 2
-ID_BYTES: Final = 3
-TTL_MS: Final = 4
-CALLER_AT: Final = 5
-CALLER_BYTES: Final = 6
-ASKED: Final = 7
-
 # Places in `facts`: what all promises of a set have in common.
 NOW_MS: Final = 0
 REVISION: Final = 1
@@ -89,12 +88,6 @@ STRATEGY: Final = 2
 WORK_BUDGET: Final = 3
 DOCUMENT_KIND: Final = 4
 FACTS: Final = 5
-
-# Places in `totals`.
-HEADERS: Final = 0
-LINES: Final = 1
-TEXT: Final = 2
-TOTALS: Final = 3
 
 HEAD_BYTES: Final = 84
 """Of a decision, before its parts."""
@@ -107,6 +100,7 @@ _AT_NODE: Final = commands.AT_NODE
 _ON_HAND: Final = commands.ON_HAND
 _NODE_CAPACITY: Final = commands.NODE_CAPACITY
 _CARRIER_SLOT: Final = commands.CARRIER_SLOT
+_OK: Final = outcomes.OK
 _CREATE: Final = commands.CREATE
 _ALL_OR_NONE: Final = commands.ALL_OR_NONE
 _PUT_DOCUMENT: Final = commands.PUT_DOCUMENT
@@ -263,13 +257,22 @@ def _put_problem(
 
 
 @kernel
+def _put_bytes(out: NDArray[np.uint8], at: Integer, source: NDArray[np.uint8]) -> Integer:
+    copy_bytes(source, 0, source.shape[0], out, at)
+    return at + source.shape[0]
+
+
+@kernel
 def put_promise(
     k: Any,
     texts: NDArray[np.uint8],
-    reservation_id: NDArray[np.uint8],
     about: NDArray[np.uint8],
     raw: NDArray[np.uint8],
     spans: NDArray[np.int64],
+    name: NDArray[np.uint8],
+    id_bytes: int,
+    caller: NDArray[np.uint8],
+    ttl_ms: int,
     midnights: NDArray[np.int64],
     nodes: int,
     lines: int,
@@ -279,31 +282,37 @@ def put_promise(
     out: NDArray[np.uint8],
 ) -> bool:
     """Write what is kept of the order at the desk behind what is in the arena `out`, and its row
-    `place` of r.marks. False where a day is too far ahead, or there are too many lines to hold."""
+    `place` of r.marks. False where a day is too far ahead, or there are too many lines to hold.
+
+    `name`: of its decision, which begins with the reservation's id; `about`: text of its problem.
+    """
     n, c, d, p, t, r = k.n, k.c, k.d, k.p, k.t, k.r
     marks = r.marks[place]
     at: Integer = np.int64(0)
     take: Integer = np.int64(0)
     if place > 0:
-        at = r.marks[place - 1, PROBLEM_END]
+        at = r.marks[place - 1, END]
         take = r.marks[place - 1, TAKES_END]
-    marks[START], marks[TAKES_FROM] = at, take
+    marks[RAW], marks[TAKES_FROM] = at, take
+    marks[NAME] = _put_bytes(out, marks[RAW], raw)
+    marks[CALLER] = _put_bytes(out, marks[NAME], name)
+    at = marks[ANSWER] = _put_bytes(out, marks[CALLER], caller)
     at = put_answer(c, d, t, texts, raw, spans, midnights, lines, True, nanoseconds, out, at)
     if at < 0:
         return False
-    marks[ANSWER_END] = at
-    at = put_text(out, at, 10, reservation_id, 0, reservation_id.shape[0])
+    marks[LINES_AT] = at
+    at = put_text(out, at, 10, name, 0, id_bytes)
     at = put_number(out, at, 16, _HELD)
     at = put_text(out, at, 26, raw, spans[OWNER], spans[OWNER + 1])
     at = put_text(out, at, 34, raw, spans[CHANNEL], spans[CHANNEL + 1])
     take, at = _put_lines(n, c, d, t, r, texts, raw, spans, lines, take, out, at)
-    marks[LINES_END] = at
+    marks[CAPACITIES] = at
     take, at = _put_capacities(n, c, d, t, r, texts, take, out, at)
-    marks[CAPACITIES_END] = at
-    marks[TAKES_END] = take
+    marks[PROBLEM], marks[TAKES_END] = at, take
     if take - marks[TAKES_FROM] > _LINES_MAX:
         return False
-    marks[PROBLEM_END] = _put_problem(p, d.chosen[:nodes], about, lines, services, out, at)
+    marks[END] = _put_problem(p, d.chosen[:nodes], about, lines, services, out, at)
+    marks[ID_BYTES], marks[TTL_MS] = id_bytes, ttl_ms
     marks[IS_NEW] = 0
     for shipment in range(t.head[SHIPMENTS]):
         told = d.told[shipment]
@@ -311,6 +320,8 @@ def put_promise(
             marks[IS_NEW] = 1
         if told[SLOT_LIMITED] != 0 and told[SLOT_KNOWN] == 0:
             marks[IS_NEW] = 1
+    for span in range(FIRST_LINE):
+        r.spans[place, span] = spans[span]
     return True
 
 
@@ -334,45 +345,43 @@ def _clear(header: Any) -> None:
 
 @kernel
 def _fill_create(
-    names: NDArray[np.uint8],
-    asked: NDArray[np.int64],
+    arena: NDArray[np.uint8],
+    marks: NDArray[np.int64],
     spans: NDArray[np.int64],
-    takes: int,
     scratch: NDArray[np.uint8],
     header: Any,
 ) -> None:
     """The header of the command that holds."""
-    raw, name, id_bytes = asked[RAW_AT], asked[NAME_AT], asked[ID_BYTES]
+    raw, name, id_bytes = marks[RAW], marks[NAME], marks[ID_BYTES]
     owner, owner_bytes = raw + spans[OWNER], spans[OWNER + 1]
     channel, channel_bytes = raw + spans[CHANNEL], spans[CHANNEL + 1]
     request, request_bytes = raw + spans[REQUEST_ID], spans[REQUEST_ID + 1]
-    caller_bytes = asked[CALLER_BYTES]
+    caller_bytes = marks[ANSWER] - marks[CALLER]
     _clear(header)
     header.kind = _CREATE
     header.fill_policy = _ALL_OR_NONE
-    header.line_count = takes
+    header.line_count = marks[TAKES_END] - marks[TAKES_FROM]
     header.text_bytes = id_bytes + owner_bytes + caller_bytes
     header.reservation_bytes = id_bytes
     header.owner_bytes = owner_bytes
     header.actor_bytes = caller_bytes
     if request_bytes > 0:
-        copy_bytes(names, asked[CALLER_AT], caller_bytes, scratch, 0)
+        copy_bytes(arena, marks[CALLER], caller_bytes, scratch, 0)
         scratch[caller_bytes] = 0
         end = caller_bytes + 1
-        copy_bytes(names, request, request_bytes, scratch, end)
-        end += request_bytes
-        copy_bytes(ATTEMPT, 0, ATTEMPT.shape[0], scratch, end)
-        high, low = hash_bytes_wide(scratch, 0, end + ATTEMPT.shape[0])
+        copy_bytes(arena, request, request_bytes, scratch, end)
+        end = _put_bytes(scratch, end + request_bytes, ATTEMPT)
+        high, low = hash_bytes_wide(scratch, 0, end)
         header.request_hi = high
         header.request_lo = low
-    high, low = hash_bytes_wide(names, name, name + id_bytes)
+    high, low = hash_bytes_wide(arena, name, name + id_bytes)
     header.reservation_hi = high
     header.reservation_lo = low
     if owner_bytes > 0:
-        header.owner_key = hash_bytes(names, owner, owner + owner_bytes)
+        header.owner_key = hash_bytes(arena, owner, owner + owner_bytes)
     if channel_bytes > 0:
-        header.channel_key = hash_bytes(names, channel, channel + channel_bytes)
-    header.ttl_ms = asked[TTL_MS]
+        header.channel_key = hash_bytes(arena, channel, channel + channel_bytes)
+    header.ttl_ms = marks[TTL_MS]
 
 
 @kernel
@@ -407,20 +416,26 @@ def _fill_name_line(line: Any, size: int) -> None:
 
 
 @kernel
+def _put_part(
+    out: NDArray[np.uint8], at: Integer, arena: NDArray[np.uint8], start: int, stop: int
+) -> Integer:
+    copy_bytes(arena, start, stop - start, out, at)
+    return at + stop - start
+
+
+@kernel
 def _put_create_text(
-    names: NDArray[np.uint8],
-    asked: NDArray[np.int64],
+    arena: NDArray[np.uint8],
+    marks: NDArray[np.int64],
     spans: NDArray[np.int64],
     out: NDArray[np.uint8],
     at: Integer,
 ) -> Integer:
     """The texts of the command that holds: reservation, owner, caller."""
-    copy_bytes(names, asked[NAME_AT], asked[ID_BYTES], out, at)
-    at += asked[ID_BYTES]
-    copy_bytes(names, asked[RAW_AT] + spans[OWNER], spans[OWNER + 1], out, at)
-    at += spans[OWNER + 1]
-    copy_bytes(names, asked[CALLER_AT], asked[CALLER_BYTES], out, at)
-    return at + asked[CALLER_BYTES]
+    at = _put_part(out, at, arena, marks[NAME], marks[NAME] + marks[ID_BYTES])
+    owner = marks[RAW] + spans[OWNER]
+    at = _put_part(out, at, arena, owner, owner + spans[OWNER + 1])
+    return _put_part(out, at, arena, marks[CALLER], marks[ANSWER])
 
 
 @kernel
@@ -428,9 +443,6 @@ def draft(
     k: Any,
     count: int,
     arena: NDArray[np.uint8],
-    names: NDArray[np.uint8],
-    asked: NDArray[np.int64],
-    spans: NDArray[np.int64],
     scratch: NDArray[np.uint8],
     texts: NDArray[np.uint8],
     facts: NDArray[np.int64],
@@ -441,9 +453,8 @@ def draft(
     line_words: tuple[NDArray[Any], ...],
     line_fields: NDArray[np.int64],
     text: NDArray[np.uint8],
-    totals: NDArray[np.int64],
-) -> None:
-    """The commands of `count` promises; fills `headers`, `lines`, `text`, and `totals` how many.
+) -> Integer:
+    """The commands of `count` promises; fills `headers`, `lines` and `text`, whose bytes it gives.
 
     `words`: the same rows as bytes and as words of two, four and eight; `fields`: (offset, bytes)
     of each (`engine.narrow`). `scratch`: room for a caller, the longest request_id, and a little.
@@ -451,35 +462,29 @@ def draft(
     c, r = k.c, k.r
     at: Integer = np.int64(0)
     line: Integer = np.int64(0)
-    ending, ending_end = c.always[ENDING], c.always[ALWAYS - 1]
     for place in range(count):
-        marks, mine, span = r.marks[place], asked[place], spans[place]
+        marks, spans = r.marks[place], r.spans[place]
         takes = marks[TAKES_END] - marks[TAKES_FROM]
         document, create = headers[2 * place], headers[2 * place + 1]
-        _fill_create(names, mine, span, takes, scratch, create)
-        _fill_name_line(lines[line], mine[NAME_BYTES])
+        _fill_create(arena, marks, spans, scratch, create)
+        _fill_name_line(lines[line], marks[CALLER] - marks[NAME])
         line += 1
         for number in range(takes):
             _fill_line(r, marks[TAKES_FROM] + number, number, lines[line + number])
 
         start = at
-        copy_bytes(names, mine[CALLER_AT], mine[CALLER_BYTES], text, at)
-        at += mine[CALLER_BYTES]
-        copy_bytes(names, mine[NAME_AT], mine[NAME_BYTES], text, at)
-        at += mine[NAME_BYTES]
+        at = _put_part(text, at, arena, marks[CALLER], marks[ANSWER])
+        at = _put_part(text, at, arena, marks[NAME], marks[CALLER])
         head = at
-        at += HEAD_BYTES
         # The order as it was planned, with the id of its reservation.
-        order = at
-        if span[RESERVATION_ID + 1] == 0:
-            at = put_text(text, at, 10, names, mine[NAME_AT], mine[ID_BYTES])
-        copy_bytes(names, mine[RAW_AT] + span[ORDER], span[ORDER + 1], text, at)
-        at += span[ORDER + 1]
+        order = at = at + HEAD_BYTES
+        if spans[RESERVATION_ID + 1] == 0:
+            at = put_text(text, at, 10, arena, marks[NAME], marks[ID_BYTES])
+        given = marks[RAW] + spans[ORDER]
+        at = _put_part(text, at, arena, given, given + spans[ORDER + 1])
         reply = at
-        copy_bytes(arena, marks[START], marks[ANSWER_END] - marks[START], text, at)
-        at += marks[ANSWER_END] - marks[START]
-        copy_bytes(texts, ending, ending_end - ending, text, at)
-        at += ending_end - ending
+        at = _put_part(text, at, arena, marks[ANSWER], marks[LINES_AT])
+        at = _put_part(text, at, texts, c.always[ENDING], c.always[ALWAYS - 1])
         command = at
         at = _put_word(text, at, _BATCH_MAGIC, 4)
         at = _put_word(text, at, 1, 4)
@@ -487,14 +492,13 @@ def draft(
         at = _put_word(text, at, create.text_bytes, 8)
         at += narrow_rows(header_words, 2 * place + 1, 1, header_fields, text[at:])
         at += narrow_rows(line_words, line, takes, line_fields, text[at:])
-        at = _put_create_text(names, mine, span, text, at)
+        at = _put_create_text(arena, marks, spans, text, at)
         problem = at
-        size = marks[PROBLEM_END] - marks[CAPACITIES_END]
-        copy_bytes(arena, marks[CAPACITIES_END], size, text, at)
-        at += size
+        at = _put_part(text, at, arena, marks[PROBLEM], marks[END])
+
         head = _put_word(text, head, _DECISION_MAGIC, 4)
         for key in range(REQUEST_KEY, FINGERPRINT + 2):
-            head = _put_word(text, head, span[key], 8)
+            head = _put_word(text, head, spans[key], 8)
         head = _put_word(text, head, facts[NOW_MS], 8)
         head = _put_word(text, head, 0, 4)
         head = _put_word(text, head, facts[REVISION], 8)
@@ -509,10 +513,39 @@ def draft(
         document.kind = _PUT_DOCUMENT
         document.line_count = 1
         document.text_bytes = at - start
-        document.actor_bytes = mine[CALLER_BYTES]
+        document.actor_bytes = marks[ANSWER] - marks[CALLER]
         document.amount = facts[DOCUMENT_KIND]
         line += takes
-        at = _put_create_text(names, mine, span, text, at)
-    totals[HEADERS] = 2 * count
-    totals[LINES] = line
-    totals[TEXT] = at
+        at = _put_create_text(arena, marks, spans, text, at)
+    return at
+
+
+@kernel
+def reply(
+    arena: NDArray[np.uint8],
+    marks: NDArray[np.int64],
+    ending: NDArray[np.uint8],
+    rows: NDArray[np.void],
+    first: int,
+    out: NDArray[np.uint8],
+    ends: NDArray[np.int64],
+) -> None:
+    """PromiseOrderResponse of each promise that holds, one behind the other: into `ends` where.
+    `rows`: outcomes of the ledger, those of the decision and the command of each from `first` on.
+    """
+    at: Integer = np.int64(0)
+    for place in range(marks.shape[0]):
+        mine, row = marks[place], rows[first + 2 * place + 1]
+        if row.code == _OK:
+            at = _put_part(out, at, arena, mine[ANSWER], mine[LINES_AT])
+            out[at] = 34
+            end = _put_part(out, at + 2, arena, mine[LINES_AT], mine[CAPACITIES])
+            end = put_moment(out, end, 50, row.create_ms)
+            end = put_moment(out, end, 58, row.expire_ms)
+            end = put_number(out, end, 64, row.etag)
+            end = _put_part(out, end, arena, mine[CAPACITIES], mine[PROBLEM])
+            end = put_moment(out, end, 82, row.update_ms)
+            at = close(out, at + 1, end)
+            at = _put_bytes(out, at, ending)
+            at = put_number(out, at, 64, row.revision)
+        ends[place] = at

@@ -9,6 +9,7 @@ on there.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -50,7 +51,6 @@ from server.transport.made_ids import made_id
 from server.transport.services.reservations import request_lines
 from server.transport.services.routing import RoutingService
 from server.transport.validation import Checker
-from server.transport.wire_bytes import moment, number, piece, tag
 
 # What another order may cause between plan and hold: planned again, the next plan knows of it.
 CONFLICTS: Final = {
@@ -60,13 +60,12 @@ CONFLICTS: Final = {
     outcomes.ETAG_MISMATCH: "ETAG_MISMATCH",
 }
 
-_FOUR, _N8 = tag(4), tag(8, is_number=True)
-_CREATED, _EXPIRES, _UPDATED = tag(6), tag(7), tag(10)
-# Of a decision and its command beside what has another bound: heads, lengths, narrow columns.
+# Of a decision and its command beside what has another bound: heads, lengths, narrow columns; and
+# of a reply what the ledger says.
 _DECISION_BYTES_MAX: Final = 1024
+_REPLY_BYTES_MAX: Final = 128
 # There is room for so many promises from the start; sets are hardly larger.
 _PROMISES: Final = 64
-_ROW: Final = {name: place for place, name in enumerate(outcomes.OUTCOME.names or ())}
 
 
 Turns: TypeAlias = tuple[Hashable, ...]
@@ -120,17 +119,6 @@ class _Draft(NamedTuple):
     reservation_id: bytes
     name: str
     """Of its decision."""
-
-
-class _Held(NamedTuple):
-    """What the reply to a promise says beside the ledger's answer."""
-
-    answer: bytes
-    """Plan, currency and report."""
-    lines: bytes
-    """Of the Reservation, and what comes before them."""
-    capacities: bytes
-    """The same."""
 
 
 class ExpressPromises:
@@ -190,7 +178,7 @@ class ExpressPromises:
         first = len(columns)
         if first:
             batch = CommandBatch.join([columns.batch(), batch])
-        held = writer.held()
+        written = writer.written()
         answer = await gateway.submit(
             batch,
             remaining_s=longest([one.ready.remaining_s for one in drafts]),
@@ -199,13 +187,15 @@ class ExpressPromises:
         keeper.removed(gone)
         for draft in drafts:
             keeper.added(draft.name, draft.ready.key, has_plan=True)
-        rows = answer.rows[first + 1 :: 2].tolist()
-        for place, (draft, told) in enumerate(zip(drafts, held, strict=True)):
-            answers[draft.place] = (
-                self._held(draft, told, writer.ending, rows[place])
-                if rows[place][_ROW["code"]] == outcomes.OK
-                else self._refused(draft, told, answer, first + 2 * place + 1)
-            )
+        for place, (draft, reply) in enumerate(
+            zip(drafts, written.replies(answer.rows, first), strict=True)
+        ):
+            if reply:
+                self._metrics.promised(draft.shipments, draft.cost)
+                answers[draft.place] = reply
+            else:
+                wished = written.reservation(place)
+                answers[draft.place] = self._refused(draft, wished, answer, first + 2 * place + 1)
         return answers
 
     def _written_by(self, express: Express) -> PromiseWriter:
@@ -245,23 +235,9 @@ class ExpressPromises:
             drafts.append(_Draft(place, ready, planned.cost, planned.shipments, own, name))
         return drafts
 
-    def _held(self, draft: _Draft, told: _Held, ending: bytes, row: Sequence[int]) -> bytes:
-        """The reply."""
-        self._metrics.promised(draft.shipments, draft.cost)
-        made = b"".join(
-            (
-                told.lines,
-                moment(_CREATED, row[_ROW["create_ms"]]),
-                moment(_EXPIRES, row[_ROW["expire_ms"]]),
-                number(_N8, row[_ROW["etag"]]),
-                told.capacities,
-                moment(_UPDATED, row[_ROW["update_ms"]]),
-            )
-        )
-        revision = number(_N8, row[_ROW["revision"]])
-        return b"".join((told.answer, piece(_FOUR, made), ending, revision))
-
-    def _refused(self, draft: _Draft, told: _Held, answer: Outcomes, row: int) -> Tried:
+    def _refused(
+        self, draft: _Draft, wished: types_pb2.Reservation, answer: Outcomes, row: int
+    ) -> Tried:
         """Why the ledger did not take it."""
         outcome = answer.rows[row]
         code = int(outcome["code"])
@@ -269,7 +245,7 @@ class ExpressPromises:
             self._metrics.conflict(CONFLICTS[code])
         end = int(answer.rows["detail_count"][: row + 1].sum(dtype=np.int64))
         details = answer.details[end - int(outcome["detail_count"]) : end]
-        lines, capacities = _asked_for(told)
+        lines, capacities = _asked_for(wished)
         reservation_id = draft.reservation_id.decode()
         refused = refusals.of_outcome(
             outcome,
@@ -288,8 +264,7 @@ class PromiseWriter:
         """`about`: the texts of a problem that is kept."""
         desk, writer = express.desk, express.writer
         self.express = express
-        self.ending = writer.ending
-        """Of each reply."""
+        self._ending = np.frombuffer(writer.ending, np.uint8)
         self.defaults = Columns()
         """Capacities the ledger does not have yet."""
         self._about = np.frombuffer(about, np.uint8)
@@ -302,7 +277,6 @@ class PromiseWriter:
         self._facts[deciding.STRATEGY] = Strategy.EXACT.value
         self._facts[deciding.WORK_BUDGET] = solver.work_budget
         self._facts[deciding.DOCUMENT_KIND] = ROUTING_DECISION
-        self._totals = np.zeros(deciding.TOTALS, np.int64)
         self._kept = kept(0)
 
     def begin(self, promises: int) -> None:
@@ -312,28 +286,29 @@ class PromiseWriter:
         self.express.desk.views.put("r", self._kept)
         self._marks = self._kept.arrays["marks"]
         self.defaults = Columns()
-        self._asked: list[tuple[int, ...]] = []
-        self._spans: list[NDArray[np.int64]] = []
-        self._names: list[bytes] = []
-        self._names_bytes = 0
+        self._count = 0
 
     def put(self, planned: Planned, ready: Ready, reservation_id: bytes, name: bytes) -> bool:
         """Take the order at the desk in; False where the plain path must promise it. `name`: of the
         decision, which begins with the reservation's."""
         desk, writer, order = self.express.desk, self.express.writer, ready.order
-        place = len(self._asked)
-        used = int(self._marks[place - 1, deciding.PROBLEM_END]) if place else 0
-        if used + self._bytes_max > len(self._arena):
-            grown = np.zeros(2 * (used + self._bytes_max), np.uint8)
+        place = self._count
+        used = int(self._marks[place - 1, deciding.END]) if place else 0
+        most = used + self._bytes_max + len(order.raw) + len(name) + len(ready.caller)
+        if most > len(self._arena):
+            grown = np.zeros(2 * most, np.uint8)
             grown[:used] = self._arena[:used]
             self._arena = grown
         is_written = deciding.put_promise(
             desk.views,
             writer.texts,
-            np.frombuffer(reservation_id, np.uint8),
             self._about,
             order.buffer,
             order.spans,
+            np.frombuffer(name, np.uint8),
+            len(reservation_id),
+            np.frombuffer(ready.caller, np.uint8),
+            ready.ttl_ms,
             writer.midnights(planned.place.time_zone, desk.now_ms),
             desk.nodes,
             desk.lines,
@@ -346,17 +321,7 @@ class PromiseWriter:
             return False
         if self._marks[place, deciding.IS_NEW]:
             self._add_defaults(planned, ready.caller)
-        name_at = self._names_bytes + len(order.raw)
-        caller_at = name_at + len(name)
-        self._asked.append(
-            (
-                *(self._names_bytes, name_at, len(name), len(reservation_id), ready.ttl_ms),
-                *(caller_at, len(ready.caller)),
-            )
-        )
-        self._spans.append(order.spans)
-        self._names += (order.raw, name, ready.caller)
-        self._names_bytes = caller_at + len(ready.caller)
+        self._count += 1
         return True
 
     def _add_defaults(self, planned: Planned, caller: bytes) -> None:
@@ -377,23 +342,20 @@ class PromiseWriter:
 
     def batch(self) -> CommandBatch:
         """Decision and command of each that was put, in turn. O(bytes)."""
-        count = len(self._asked)
-        takes = int(self._marks[count - 1, deciding.TAKES_END])
-        used = int(self._marks[count - 1, deciding.PROBLEM_END])
+        count = self._count
+        takes, used = self._marks[count - 1, [deciding.TAKES_END, deciding.END]].tolist()
         desk, writer = self.express.desk, self.express.writer
         self._facts[deciding.NOW_MS] = desk.now_ms
         self._facts[deciding.REVISION] = desk.state.revision
         headers, lines = np.empty(2 * count, HEADER), np.empty(count + takes, LINE)
-        most = used + 4 * self._names_bytes + takes * 2 * LINE.itemsize
-        text_ = np.empty(most + count * (_DECISION_BYTES_MAX + len(self.ending)), np.uint8)
-        deciding.draft(
+        # Names and callers are written up to four times.
+        most = 4 * used + takes * 2 * LINE.itemsize
+        text = np.empty(most + count * (_DECISION_BYTES_MAX + len(self._ending)), np.uint8)
+        size = deciding.draft(
             desk.views,
             count,
             self._arena,
-            np.frombuffer(b"".join(self._names), np.uint8),
-            np.array(self._asked, np.int64),
-            np.stack(self._spans),
-            np.empty(2 * self._names_bytes + _DECISION_BYTES_MAX, np.uint8),
+            np.empty(used + _DECISION_BYTES_MAX, np.uint8),
             writer.texts,
             self._facts,
             headers,
@@ -402,26 +364,48 @@ class PromiseWriter:
             lines,
             words_of(lines),
             fields_of(LINE),
-            text_,
-            self._totals,
+            text,
         )
-        return CommandBatch(headers, lines, text_[: self._totals[deciding.TEXT]])
+        return CommandBatch(headers, lines, text[:size])
 
-    def held(self) -> list[_Held]:
-        """What the reply to each of them says."""
-        count = len(self._asked)
-        whole = self._arena[: self._marks[count - 1, deciding.PROBLEM_END]].tobytes()
-        return [
-            _Held(whole[start:answer_end], whole[answer_end:lines_end], whole[lines_end:end])
-            for start, answer_end, lines_end, end, *_ in self._marks[:count].tolist()
-        ]
+    def written(self) -> Written:
+        """What is written of each that was put, to be told when the ledger has answered."""
+        marks = self._marks[: self._count].copy()
+        return Written(self._arena[: marks[-1, deciding.END]].copy(), marks, self._ending)
+
+
+class Written:
+    """Promises that await the ledger's answer."""
+
+    def __init__(
+        self, arena: NDArray[np.uint8], marks: NDArray[np.int64], ending: NDArray[np.uint8]
+    ) -> None:
+        """See `server.routing.kernels.deciding`. `ending`: of each reply."""
+        self._arena = arena
+        self._marks = marks
+        self._ending = ending
+
+    def replies(self, rows: NDArray[np.void], first: int) -> list[bytes]:
+        """PromiseOrderResponse of each; empty where the ledger refused it. `rows`: its outcomes,
+        from `first` on those of the decision and the command of each."""
+        count = len(self._marks)
+        out = np.empty(len(self._arena) + count * (_REPLY_BYTES_MAX + len(self._ending)), np.uint8)
+        ends = np.empty(count, np.int64)
+        deciding.reply(self._arena, self._marks, self._ending, rows, first, out, ends)
+        at = [0, *ends.tolist()]
+        whole = out[: at[-1]].tobytes()
+        return [whole[start:stop] for start, stop in itertools.pairwise(at)]
+
+    def reservation(self, place: int) -> types_pb2.Reservation:
+        """What a promise would hold."""
+        start, end = self._marks[place, [deciding.LINES_AT, deciding.PROBLEM]].tolist()
+        return types_pb2.Reservation.FromString(self._arena[start:end].tobytes())
 
 
 def _asked_for(
-    told: _Held,
+    wished: types_pb2.Reservation,
 ) -> tuple[list[reservations.ReservationLineRequest], list[reservations.CapacityTakeRequest]]:
     """Lines and capacities of a reservation as its request, to say what a refusal is about."""
-    wished = types_pb2.Reservation.FromString(told.lines + told.capacities)
     lines = [
         reservations.ReservationLineRequest(
             sku=line.sku, node=line.takes[0].node, quantity=line.quantity

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakValueDictionary
@@ -125,6 +125,8 @@ class PromiseService:
         self._keeper = DecisionKeeper(view, metrics, log)
         self._express = ExpressPromises(view, routing, metrics, self._keeper)
         self._locks: WeakValueDictionary[object, asyncio.Lock] = WeakValueDictionary()
+        self._in_sets: dict[Hashable, asyncio.Lock] = {}
+        """Turns that are promised together, and the lock of their set."""
         self._anew = asyncio.Lock()
 
     def register(self, methods: Methods) -> None:
@@ -147,19 +149,32 @@ class PromiseService:
             express = self._express.now()
             for one in calls:
                 ready = None if express is None else self._express.read(express, one.raw, one.call)
-                if ready is None or any(turn in self._locks for turn in ready.turns):
+                if ready is None or any(self._is_taken(turn) for turn in ready.turns):
                     one.tell(None)
-                else:
-                    self._locks.update(dict.fromkeys(ready.turns, lock))
-                    usual.append((one, ready))
-            answers = await self._express.promise([ready for _, ready in usual])
-            conflicts = []
-            for (one, _), answer in zip(usual, answers, strict=True):
-                if isinstance(answer, Tried):
-                    conflicts.append(self._go_on(one, answer))
-                else:
-                    one.tell(answer)
-            await asyncio.gather(*conflicts)
+                    continue
+                for turn in ready.turns:
+                    self._in_sets[turn] = lock
+                usual.append((one, ready))
+            try:
+                await self._promise_all(usual)
+            finally:
+                for _, ready in usual:
+                    for turn in ready.turns:
+                        del self._in_sets[turn]
+
+    def _is_taken(self, turn: Hashable) -> bool:
+        """Whether somebody has this turn, or waits for it."""
+        return turn in self._in_sets or turn in self._locks
+
+    async def _promise_all(self, usual: Sequence[tuple[Gathered, Ready]]) -> None:
+        answers = await self._express.promise([ready for _, ready in usual])
+        conflicts = []
+        for (one, _), answer in zip(usual, answers, strict=True):
+            if isinstance(answer, Tried):
+                conflicts.append(self._go_on(one, answer))
+            else:
+                one.tell(answer)
+        await asyncio.gather(*conflicts)
 
     async def _go_on(self, one: Gathered, tried: Tried) -> None:
         """With messages, after an attempt in vain."""
@@ -359,11 +374,15 @@ class PromiseService:
 
     async def _take_turn(self, turns: Turns, wish: Callable[[], _Wish], call: Call) -> Message:
         """Equal requests take turns, so that the second one finds what the first decided."""
-        locks = {self._locks.setdefault(turn, asyncio.Lock()) for turn in turns}
+        locks = [self._locks.setdefault(turn, asyncio.Lock()) for turn in turns]
         async with contextlib.AsyncExitStack() as held:
-            # In the same order everywhere: a set's lock may be that of both.
+            # In the same order everywhere.
             for lock in sorted(locks, key=id):
                 await held.enter_async_context(lock)
+            # No set takes a turn that somebody waits for: those before it are the last.
+            for lock in {self._in_sets[turn] for turn in turns if turn in self._in_sets}:
+                async with lock:
+                    pass
             return await self._fulfil(wish(), call)
 
     async def _fulfil(self, wish: _Wish, call: Call, tried: Tried | None = None) -> Message:
