@@ -87,12 +87,13 @@ def _find_rows(st: Any, n: Any, d: Any, line: int) -> None:
     count = st.meta[0].position_count
     is_new = d.row_seen[item] != count
     d.row_seen[item] = count
-    for node in range(d.rows.shape[0]):
-        row = d.row_of[item, node] - 1
+    rows, known = d.rows, d.row_of[item]
+    for node in range(rows.shape[0]):
+        row = known[node] - 1
         if row < 0 and is_new:
             row = np.int64(find_stock(st, sku_key, np.uint64(n.node_key[node])))
-            d.row_of[item, node] = row + 1
-        d.rows[node, line] = row
+            known[node] = row + 1
+        rows[node, line] = row
 
 
 @kernel

@@ -66,6 +66,7 @@ def weigh(
     """The same where the rows of the positions are known."""
     nodes, lines = stock.shape
     channel_key = np.uint64(o.numbers[CHANNEL])
+    everywhere, is_open, backs = o.numbers[EVERYWHERE] != 0, o.node_open, o.stock_back
     count = 0
     for node in range(nodes):
         units = np.int64(0)
@@ -77,14 +78,14 @@ def weigh(
                 if channel_key != _NO_CHANNEL:
                     fence = np.int64(find_fence(st, row, channel_key))
                 there = np.int64(sellable(st, row, channel_key, fence))
-            if o.stock_back.shape[0] > 0:
+            if backs.shape[0] > 0:
                 # What the order gives back covers a shortfall first.
                 if row >= 0:
                     there += min(np.int64(0), np.int64(available(st, row)))
-                there = max(np.int64(0), there + o.stock_back[node, line])
+                there = max(np.int64(0), there + backs[node, line])
             stock[node, line] = there
             units += there
-        if o.numbers[EVERYWHERE] != 0 or (units > 0 and o.node_open[node] != 0):
+        if everywhere or (units > 0 and is_open[node] != 0):
             chosen[count] = node
             count += 1
     if count == 0:
@@ -155,63 +156,97 @@ def _pick_level(st: Any, n: Any, o: Any, x: Any, place: int, node: int) -> Integ
 
 
 @kernel
-def _after(n: Any, service: int, day: int, steps: int, base: int) -> Integer:
+def _after(
+    passed: NDArray[np.int64], working: NDArray[np.int64], day: int, steps: int, base: int
+) -> Integer:
     """The day so many working days of a carrier after another (ordinals)."""
     if steps == 0:
         return np.int64(day)
-    at = min(max(np.int64(0), np.int64(day) - base), n.road_passed.shape[1] - 1)
-    place = n.road_passed[service, at] + steps - 1
-    last = n.road_passed[service, n.road_passed.shape[1] - 1] - 1
-    return np.int64(n.road_working[service, min(max(place, np.int64(0)), last)])
+    at = min(max(np.int64(0), np.int64(day) - base), passed.shape[0] - 1)
+    place = passed[at] + steps - 1
+    last = passed[passed.shape[0] - 1] - 1
+    return np.int64(working[min(max(place, np.int64(0)), last)])
 
 
 @kernel
-def _fill_service(
-    st: Any, n: Any, o: Any, p: Any, x: Any, place: int, node: int, service: int, level: int
-) -> None:
-    """One service at one node: its zone, pickup, slots and days of delivery."""
-    n_zone = o.zone[node, service]
-    zone = n_zone
-    pickup = n.first_pickup[level, node, service]
-    if (
-        zone < 0
-        or pickup == NEVER
-        or n.has_transit[service, zone] == 0
-        or n.road_runs[service] == 0
-    ):
-        zone = np.int64(NO_LANE)
-    if service == p.zone.shape[1] - 1 and o.service_open[service] == 0:
-        zone = np.int64(NO_LANE)  # whoever wants it brought does not collect it
-    p.zone[place, service] = zone
-    p.slots[place, service] = 0
-    p.ready_day[place, service] = 0
-    x.ready_ms[place, service] = NEVER
-    x.slot_known[place, service] = 0
-    x.slot_default[place, service] = 0
-    x.delivery_min[place, service] = 0
-    x.delivery_max[place, service] = 0
-    if zone < 0:
-        return
-    left, known = _left(st, _slot_row(st, n, pickup), n.slot_default[pickup])
-    if o.slot_back.shape[0] > 0:
-        left += o.slot_back[pickup]
-    while left <= 0 and pickup + 1 < n.pickups_end[node, service]:
-        # Where a pickup is full the parcels wait for the next one.
-        pickup += 1
-        left, known = _left(st, _slot_row(st, n, pickup), n.slot_default[pickup])
-        if o.slot_back.shape[0] > 0:
-            left += o.slot_back[pickup]
-    left = max(np.int64(0), left)
-    day = n.ready_day[pickup]
-    base = o.numbers[ROAD_BASE]
-    last = _after(n, service, day, n.days_max[service, n_zone], base)
-    p.slots[place, service] = left
-    p.ready_day[place, service] = last - o.numbers[DAY_BASE]
-    x.ready_ms[place, service] = n.ready_ms[pickup]
-    x.slot_known[place, service] = known
-    x.slot_default[place, service] = n.slot_default[pickup]
-    x.delivery_min[place, service] = _after(n, service, day, n.days_min[service, n_zone], base)
-    x.delivery_max[place, service] = last
+def _fill_services(st: Any, n: Any, o: Any, p: Any, x: Any, place: int, node: int) -> None:
+    """Every service at one node: its zone, pickup, slots and days of delivery.
+
+    What is in the views is named before the loop: the compiler reads a view's addresses anew after
+    each number that is written.
+    """
+    level = x.level[place]
+    lanes, firsts, ends = o.zone[node], n.first_pickup[level, node], n.pickups_end[node]
+    is_open, backs, base = o.service_open, o.slot_back, o.numbers[ROAD_BASE]
+    day_base = o.numbers[DAY_BASE]
+    zones, slots, ready_days = p.zone[place], p.slots[place], p.ready_day[place]
+    ready_ms, known_slots = x.ready_ms[place], x.slot_known[place]
+    default_slots = x.slot_default[place]
+    first_days, last_days = x.delivery_min[place], x.delivery_max[place]
+    has_transit, road_runs = n.has_transit, n.road_runs
+    days_min, days_max = n.days_min, n.days_max
+    passed, working = n.road_passed, n.road_working
+    pickup_ms, pickup_day, defaults = n.ready_ms, n.ready_day, n.slot_default
+    services = zones.shape[0]
+    for service in range(services):
+        zone = lanes[service]
+        pickup = firsts[service]
+        if (
+            zone < 0
+            or pickup == NEVER
+            or has_transit[service, zone] == 0
+            or road_runs[service] == 0
+            # Whoever wants it brought does not collect it.
+            or (service == services - 1 and is_open[service] == 0)
+        ):
+            zones[service] = NO_LANE
+            slots[service] = 0
+            ready_days[service] = 0
+            ready_ms[service] = NEVER
+            known_slots[service] = 0
+            default_slots[service] = 0
+            first_days[service] = 0
+            last_days[service] = 0
+            continue
+        left, known = _left(st, _slot_row(st, n, pickup), defaults[pickup])
+        if backs.shape[0] > 0:
+            left += backs[pickup]
+        while left <= 0 and pickup + 1 < ends[service]:
+            # Where a pickup is full the parcels wait for the next one.
+            pickup += 1
+            left, known = _left(st, _slot_row(st, n, pickup), defaults[pickup])
+            if backs.shape[0] > 0:
+                left += backs[pickup]
+        day = pickup_day[pickup]
+        most, least = days_max[service, zone], days_min[service, zone]
+        last = _after(passed[service], working[service], day, most, base)
+        zones[service] = zone
+        slots[service] = max(np.int64(0), left)
+        ready_days[service] = last - day_base
+        ready_ms[service] = pickup_ms[pickup]
+        known_slots[service] = known
+        default_slots[service] = defaults[pickup]
+        first_days[service] = _after(passed[service], working[service], day, least, base)
+        last_days[service] = last
+
+
+@kernel
+def _price_services(n: Any, o: Any, p: Any, place: int, node: int, works: bool) -> None:
+    """Which services are open at one node, and what each costs beside its rate."""
+    failure, reliability = o.numbers[FAILURE_COST], n.reliability_ppm[node]
+    is_open, zones, in_time = o.service_open, p.zone[place], n.service_ppm
+    opens, costs, penalties = p.service_open[place], p.service_cost[place], o.service_penalty
+    of_node = o.node_penalty[node] if o.node_penalty.shape[0] > 0 else np.int64(0)
+    for service in range(zones.shape[0]):
+        opens[service] = is_open[service] if works else 0
+        cost = of_node
+        if penalties.shape[0] > 0:
+            cost += penalties[service]
+        zone = zones[service]
+        if failure > 0 and zone >= 0:
+            late = _PPM * _PPM - reliability * in_time[service, zone]
+            cost += (failure * (late // _PPM) + _PPM // 2) // _PPM
+        costs[service] = cost
 
 
 @kernel
@@ -227,8 +262,6 @@ def fill(
 ) -> None:
     """The problem's arrays over the chosen nodes. O(K (L + S))."""
     lines = stock.shape[1]
-    services = p.zone.shape[1]
-    failure = o.numbers[FAILURE_COST]
     for place in range(chosen.shape[0]):
         node = chosen[place]
         frozen = st.names[n.node_row[node]].flags & NODE_IS_FROZEN
@@ -237,25 +270,17 @@ def fill(
         p.unit_cost[place] = n.unit_cost[node]
         p.priority[place] = n.priority[node]
         p.distance[place] = o.distance[node]
+        there, positions, opportunity = (
+            p.stock[place],
+            x.positions[place],
+            p.opportunity_cost[place],
+        )
         for line in range(lines):
-            p.stock[place, line] = stock[node, line]
-            x.positions[place, line] = rows[node, line]
-            p.opportunity_cost[place, line] = 0
+            there[line] = stock[node, line]
+            positions[line] = rows[node, line]
+            opportunity[line] = 0
         level = _pick_level(st, n, o, x, place, node)
         x.level[place] = level
         p.pick_capacity[place] = x.pick_left[place]
-        works = n.pick_day[level, node] > 0
-        for service in range(services):
-            _fill_service(st, n, o, p, x, place, node, service, level)
-            p.service_open[place, service] = o.service_open[service] if works else 0
-            cost = np.int64(0)
-            if o.service_penalty.shape[0] > 0:
-                cost += o.service_penalty[service]
-            if o.node_penalty.shape[0] > 0:
-                cost += o.node_penalty[node]
-            zone = p.zone[place, service]
-            if failure > 0 and zone >= 0:
-                in_time = n.reliability_ppm[node] * n.service_ppm[service, zone]
-                late = _PPM * _PPM - in_time
-                cost += (failure * (late // _PPM) + _PPM // 2) // _PPM
-            p.service_cost[place, service] = cost
+        _fill_services(st, n, o, p, x, place, node)
+        _price_services(n, o, p, place, node, n.pick_day[level, node] > 0)

@@ -44,6 +44,10 @@ def _vector(out: NDArray[np.uint8], at: Any, values: NDArray[np.int64]) -> Integ
     wide, width = _width(least + 1), _width(most - least)
     out[at] = wide << 4 | width
     at = _write(out, at + 1, least + 1, wide)
+    if width == 1:
+        for row in range(rows):
+            out[at + row] = values[row] - least
+        return at + rows
     if width > 0:
         for row in range(rows):
             at = _write(out, at, values[row] - least, width)
