@@ -42,6 +42,7 @@ from server.transport.framing import read_frame
 from server.transport.hold_quotas import HoldQuotas, read_or_none
 from server.transport.turns import Turns
 
+Q = TypeVar("Q")
 T = TypeVar("T")
 
 CLASS_OF: Final = {
@@ -255,14 +256,14 @@ class Door:
     """In front of one method."""
 
     __slots__ = (
-        *("_admission", "_counts_holds", "_gate", "_is_bulk", "_is_ledger", "_is_telling"),
+        *("_admission", "_count", "_counts_holds", "_gate", "_is_ledger", "_is_telling"),
         "work",
     )
 
     def __init__(self, admission: Admission, method: str, work: WorkClass) -> None:
         self._admission = admission
         self.work = work
-        self._is_bulk = method == "BulkCreateReservations"
+        self._count = _requests_in if method == "BulkCreateReservations" else _one
         self._is_telling = method in _TELLING
         self._is_ledger = work in _LEDGER_CLASSES
         self._counts_holds = admission.holds.reader_of(method)
@@ -276,18 +277,17 @@ class Door:
             handler = self._gate.around(handler, raw)
         holds = self._counts_holds
         if holds is None or not self._admission.holds.has_quota(call.caller):
-            return self._through(
-                call, lambda: handler(raw, call), lambda: _requests_in(raw) if self._is_bulk else 1
-            )
+            return self._through(handler, raw, call, self._count)
         request = read_or_none(holds.request, raw)
         if request is None:
-            return self._through(call, lambda: handler(raw, call), lambda: 1)
+            return self._through(handler, raw, call, _one)
         return self._through(
-            call,
-            lambda: self._admission.holds.serve(
+            lambda raw, call: self._admission.holds.serve(
                 holds, request, call, lambda: handler(raw, call), holds.reply.FromString
             ),
-            lambda: holds.count(request),
+            raw,
+            call,
+            lambda _: holds.count(request),
         )
 
     async def serve_message(
@@ -298,31 +298,32 @@ class Door:
             handler = self._gate.around_message(handler)
         holds = self._counts_holds
         if holds is None or not self._admission.holds.has_quota(call.caller):
-            return await self._through(
-                call, lambda: handler(request, call), lambda: 1, patience_s=_PATIENCE_S
-            )
+            return await self._through(handler, request, call, _one, patience_s=_PATIENCE_S)
         return await self._through(
-            call,
-            lambda: self._admission.holds.serve(
+            lambda request, call: self._admission.holds.serve(
                 holds, request, call, lambda: handler(request, call), lambda reply: reply
             ),
-            lambda: holds.count(request),
+            request,
+            call,
+            holds.count,
             patience_s=_PATIENCE_S,
         )
 
     async def _through(
         self,
+        handler: Callable[[Q, Any], Awaitable[T]],
+        request: Q,
         call: Any,
-        work: Callable[[], Awaitable[T]],
-        requests: Callable[[], int],
+        count: Callable[[Q], int],
         *,
         patience_s: float = 0.0,
     ) -> T:
-        """What `work` answers. `patience_s`: how long it may wait to be let in."""
+        """What `handler` answers. `count`: how many requests this one stands for; `patience_s`:
+        how long it may wait to be let in."""
         admission, limiter = self._admission, self._admission.limiter
         caller: Caller = call.caller
         if admission.has_quotas:
-            admission.check_rate(caller, requests)
+            admission.check_rate(caller, lambda: count(request))
         if self._is_ledger:
             self._check_deadline(call)
         until_s = 0.0
@@ -336,7 +337,7 @@ class Door:
         began_s = time.perf_counter()
         took_s: float | None = None
         try:
-            reply = await work()
+            reply = await handler(request, call)
             if self._is_telling:
                 took_s = time.perf_counter() - began_s
             return reply
@@ -355,6 +356,10 @@ class Door:
             return
         self._admission.count_shed(self.work, "deadline")
         raise Refused(refusal(Fault.DEADLINE_NOT_MET))
+
+
+def _one(_: object) -> int:
+    return 1
 
 
 def _requests_in(raw: bytes) -> int:

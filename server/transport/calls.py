@@ -148,7 +148,10 @@ class Methods:
             finally:
                 # Before the caller hears of it, so that who then asks the metrics finds it.
                 stats.in_flight -= 1
-                self._ended(name, stats, code, started)
+                seconds = time.perf_counter() - started
+                stats.ended(code, seconds)
+                if self._log_requests:
+                    self._log_call(name, code, seconds)
             return await _abort(context, refused)
 
         self._handlers[name] = grpc.unary_unary_rpc_method_handler(serve)
@@ -212,7 +215,10 @@ class Methods:
             self._count_refusal(refused)
         finally:
             stats.in_flight -= 1
-            self._ended(name, stats, code, started)
+            seconds = time.perf_counter() - started
+            stats.ended(code, seconds)
+            if self._log_requests:
+                self._log_call(name, code, seconds)
         if refused is not None:
             await _abort(context, refused)
 
@@ -237,13 +243,8 @@ class Methods:
     def _count_refusal(self, refused: Refusal) -> None:
         self._metrics.refused(refused.reason_name)
 
-    def _ended(self, name: str, stats: MethodStats, code: int, started: float) -> None:
-        seconds = time.perf_counter() - started
-        stats.ended(code, seconds)
-        if self._log_requests:
-            _log.info(
-                "call", method=f"{self._service}/{name}", code=code, ms=round(seconds * 1000, 3)
-            )
+    def _log_call(self, name: str, code: int, seconds: float) -> None:
+        _log.info("call", method=f"{self._service}/{name}", code=code, ms=round(seconds * 1000, 3))
 
 
 async def _abort(context: Context, refused: Refusal) -> NoReturn:

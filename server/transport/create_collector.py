@@ -17,7 +17,8 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import groupby
-from typing import NamedTuple
+from operator import attrgetter
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,13 +39,11 @@ from server.transport.ledger_view import LedgerView
 
 # How long a request waits for company under load, where the event loop has no time left.
 _GATHER_S = 0.012
+_CALLER = attrgetter("caller")
 
 
-class Answer(NamedTuple):
-    """What became of one create: its reply's bytes, or its outcome where they are for `render`."""
-
-    reply: bytes
-    outcomes: Outcomes
+Answer: TypeAlias = bytes | Outcomes
+"""What became of one create: its reply, or its outcome where that is for `render`."""
 
 
 @dataclass(slots=True)
@@ -78,10 +77,10 @@ class CreateCollector:
         # Asking for it is a call of the system in Python 3.11.
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def create(self, raw: bytes, call: Call) -> Answer | None:
+    def create(self, raw: bytes, call: Call) -> asyncio.Future[Answer | None]:
         """The answer to one CreateReservationRequest; None when protobuf must read it.
 
-        Raises NotDone.
+        The future raises NotDone.
         """
         loop = self._loop = self._loop or asyncio.get_running_loop()
         waiting = _Waiting(raw, call.caller, call.remaining_s(), loop.create_future())
@@ -96,10 +95,7 @@ class CreateCollector:
         elif len(self._waiting) >= self._enough:
             self._flush.cancel()
             self._send()
-        try:
-            return await waiting.future
-        finally:
-            self._crowd.leave()
+        return waiting.future
 
     def _send(self) -> None:
         """Give what has gathered to the ledger, in the order in which it came. Who is in a hurry
@@ -110,6 +106,7 @@ class CreateCollector:
         group: list[_Waiting] = []
         for call in gathered:
             if call.future.done():  # its caller has gone
+                self._crowd.leave()
                 continue
             if is_in_hurry(call.remaining_s):
                 self._begin(group)
@@ -128,7 +125,7 @@ class CreateCollector:
         try:
             parts = [
                 part
-                for caller, run in groupby(calls, lambda call: call.caller)
+                for caller, run in groupby(calls, _CALLER)
                 for part in self._read(caller, list(run))
             ]
             if parts:
@@ -139,6 +136,8 @@ class CreateCollector:
             for call in calls:
                 if not call.future.done():
                     call.future.set_exception(fault)
+        finally:
+            self._crowd.leave(len(calls))
 
     def _read(self, caller: Caller, calls: list[_Waiting]) -> list[_Part]:
         """Those that are usual; protobuf reads the others."""
@@ -176,11 +175,12 @@ class CreateCollector:
         rows, details = answer.rows, answer.details
         replies = encode_creates(part.decoded, rows, details, self._view.ledger_seed())
         ends: NDArray[np.int64] | None = None
-        for index, call in enumerate(part.calls):
-            if call.future.done():
+        for index, (call, reply) in enumerate(zip(part.calls, replies, strict=True)):
+            future = call.future
+            if future.done():
                 continue
-            if replies[index]:
-                call.future.set_result(Answer(replies[index], answer))
+            if reply:
+                future.set_result(reply)
                 continue
             if ends is None:
                 ends = rows["detail_count"].cumsum(dtype=np.int64)
@@ -188,4 +188,4 @@ class CreateCollector:
             own = Outcomes(
                 rows[index : index + 1], details[start : int(ends[index])], answer.changed
             )
-            call.future.set_result(Answer(b"", own))
+            future.set_result(own)

@@ -45,11 +45,12 @@ class Crowd:
     def enter(self) -> None:
         """One more is under way."""
         self._under_way += 1
-        self.of_late = max(self.of_late, self._under_way)
+        if self._under_way > self.of_late:
+            self.of_late = self._under_way
 
-    def leave(self) -> None:
-        """One of them has its answer."""
-        self._under_way -= 1
+    def leave(self, count: int = 1) -> None:
+        """So many of them have their answers."""
+        self._under_way -= count
 
     def set_goes(self) -> None:
         """Those who have gathered go on together."""

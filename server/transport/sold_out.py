@@ -20,8 +20,9 @@ own balances say at this moment that it would be refused. What makes that safe:
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -33,7 +34,7 @@ from engine.state import State
 from holdfast.v1 import reservation_service_pb2 as messages
 from holdfast.v1 import types_pb2
 from server.metrics import Metrics
-from server.transport.calls import Call
+from server.transport.calls import Call, RawHandler
 from server.transport.columns import request_key
 from server.transport.errors import PUSHBACK_KEY, STATUS_KEY, Refusal, Refused, refusal
 from server.transport.framing import read_varint
@@ -186,17 +187,11 @@ class SoldOut:
         self._under_way: Counter[bytes] = Counter()
         self._under_way_unread = 0
 
-    def around(
-        self, raw: bytes, call: Call, ask_ledger: Callable[[bytes, Call], Awaitable[bytes]]
-    ) -> Awaitable[bytes]:
-        """What `ask_ledger` answers, unless the answer is known. Raises Refused, NotDone."""
-        if self._early is None:
-            return ask_ledger(raw, call)
-        return self._around(raw, call, ask_ledger)
+    def before(self, ask_ledger: RawHandler) -> RawHandler:
+        """The handler that gives an answer that is known, and asks `ask_ledger` for others."""
+        return ask_ledger if self._early is None else partial(self._before, ask_ledger)
 
-    async def _around(
-        self, raw: bytes, call: Call, ask_ledger: Callable[[bytes, Call], Awaitable[bytes]]
-    ) -> bytes:
+    async def _before(self, ask_ledger: RawHandler, raw: bytes, call: Call) -> bytes:
         assert self._early is not None
         if not self._remembered and not (self._known and self._early()):
             # Not worth reading. While it is under way nothing is told early: it might be told of

@@ -165,7 +165,7 @@ async def test_nothing_is_told_early_while_requests_from_before_are_under_way(
             return raw
 
         sold_out._early = lambda: False
-        before = asyncio.ensure_future(sold_out.around(b"", None, slow))
+        before = asyncio.ensure_future(sold_out.before(slow)(b"", None))
         await asked.wait()
         sold_out._early = lambda: True
         await told(wire, pear(request_id="meanwhile"))

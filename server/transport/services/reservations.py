@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -110,7 +110,7 @@ class ReservationService:
 
     def register(self, methods: Methods) -> None:
         """Offer every unary method."""
-        methods.unary_raw("CreateReservation", self.create_raw)
+        methods.unary_raw("CreateReservation", self._sold_out.before(self._create_raw))
         methods.unary(
             "BatchCreateReservations", messages.BatchCreateReservationsRequest, self.batch_create
         )
@@ -121,15 +121,12 @@ class ReservationService:
 
     # --- Create ------------------------------------------------------------------------------
 
-    def create_raw(self, raw: bytes, call: Call) -> Awaitable[bytes]:
-        """CreateReservation from and to bytes, by the compiled codec where the request is usual."""
-        return self._sold_out.around(raw, call, self._create_raw)
-
     async def _create_raw(self, raw: bytes, call: Call) -> bytes:
+        """CreateReservation from and to bytes, by the compiled codec where the request is usual."""
         answer = await self._collector.create(raw, call)
-        if answer is not None and answer.reply:
-            return answer.reply
-        known = self._sold_out.again(raw, answer.outcomes) if answer is not None else None
+        if isinstance(answer, bytes):
+            return answer
+        known = self._sold_out.again(raw, answer) if answer is not None else None
         if known is not None:
             raise Refused(known)
         request = read(messages.CreateReservationRequest, raw)
@@ -138,9 +135,9 @@ class ReservationService:
             reply = await self.create(request, call)
         else:
             try:
-                reply = self._created(request, answer.outcomes)
+                reply = self._created(request, answer)
             except Refused as refused:
-                self._sold_out.learn(raw, request, answer.outcomes, refused.refusal)
+                self._sold_out.learn(raw, request, answer, refused.refusal)
                 raise
         return reply.SerializeToString(deterministic=True)
 

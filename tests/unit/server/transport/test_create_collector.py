@@ -65,7 +65,7 @@ async def test_the_last_units_go_to_who_came_first_whoever_that_is(
         for number in range(8)
     ]
     answers = await all_at_once(wire, wishes)
-    assert [bool(answer and answer.reply) for answer in answers] == [True] * 4 + [False] * 4
+    assert [isinstance(answer, bytes) for answer in answers] == [True] * 4 + [False] * 4
     assert (await wire.position("pear", "berlin")).held == 4
 
 
@@ -80,9 +80,9 @@ async def test_one_set_is_one_piece_of_the_ledger_and_each_gets_its_own_answer(
     ]
     answers = await all_at_once(wire, wishes)
     made = [
-        messages.CreateReservationResponse.FromString(answer.reply)
+        messages.CreateReservationResponse.FromString(answer)
         for answer in answers
-        if answer is not None
+        if isinstance(answer, bytes)
     ]
     assert [one.reservation.reservation_id for one in made] == ["a", "b", "c"]
     assert [one.reservation.lines[0].quantity for one in made] == [1, 2, 3]
@@ -97,5 +97,27 @@ async def test_an_unusual_request_is_left_to_protobuf_and_the_others_go_on(wire:
         wire, [(ALICE, FOR_EVER, usual), (ALICE, FOR_EVER, strange), (BOB, FOR_EVER, usual)]
     )
     assert second is None
-    assert [bool(answer and answer.reply) for answer in (first, third)] == [True, True]
+    assert [isinstance(answer, bytes) for answer in (first, third)] == [True, True]
     assert (await wire.position("pear", "berlin")).held == 2
+
+
+async def test_who_has_an_answer_or_has_gone_is_under_way_no_longer(wire: Wire) -> None:
+    await wire.stock("pear", "berlin", 9)
+    view = LedgerView(wire.server._gateway)
+    collector = CreateCollector(view, ChannelNodes(view), lambda: 0.0)
+    usual = create(("pear", "berlin", 1)).SerializeToString()
+    strange = create(("pear", "berlin", 1), owner="Zo\u00eb").SerializeToString()
+    told, left, hurried, gone = (
+        collector.create(raw, Asked(ALICE, remaining_s))  # type: ignore[arg-type]
+        for raw, remaining_s in (
+            (usual, FOR_EVER),
+            (strange, FOR_EVER),
+            (usual, HURRIED),
+            (usual, FOR_EVER),
+        )
+    )
+    assert collector._crowd._under_way == 4
+    gone.cancel()
+    await asyncio.gather(told, left, hurried)
+    await asyncio.gather(*collector._tasks)
+    assert collector._crowd._under_way == 0
