@@ -72,11 +72,13 @@ def delete_document(state: State, batch: CommandBatch) -> None:
         recall(st, known, np.uint64(fingerprint), answer, details, 0)
     else:
         start = text_at + sum(int(header[field]) for field in _TEXTS_BEFORE)
-        lines = batch.lines[first : first + int(header["line_count"])]
-        for size in lines["text_bytes"].tolist():
-            name = batch.text[start : start + size].tobytes().decode()
-            start += size
-            if state.documents.pop((int(header["amount"]), name), None) is None:
+        names = batch.text[start : text_at + int(header["text_bytes"])].tobytes()
+        sizes = batch.lines["text_bytes"][first : first + int(header["line_count"])]
+        kind, name_at = int(header["amount"]), 0
+        for size in sizes.tolist():
+            name = names[name_at : name_at + size].decode()
+            name_at += size
+            if state.documents.pop((kind, name), None) is None:
                 answer["code"] = outcomes.DOCUMENT_NOT_FOUND
         state.meta["revision"][0] += 1
         answer["revision"] = state.revision

@@ -29,7 +29,8 @@ def delete_documents(columns: Columns, kind: int, names: Sequence[str], caller: 
         commands.DELETE_DOCUMENT,
         caller=caller,
         amount=kind,
-        lines=[line(text_bytes=len(text)) for text in texts],
+        # As `line` makes them, in a tenth of its time.
+        lines=[(0, 0, 0, 0, 0, 0, 0, 0, len(text), 0) for text in texts],
         line_texts=texts,
     )
 
