@@ -2,7 +2,8 @@
 
 Two things have a cheaper answer that is still right: availability that was read a moment ago and
 says so (`degraded`, with the time it was true at), and plans of the rule of thumb instead of the
-search. Selling has none: a hold is a hold.
+search, for orders that are not usual ones (a usual order's search costs less than all else about
+it). Selling has none: a hold is a hold.
 """
 
 from __future__ import annotations
@@ -42,5 +43,6 @@ class Brownout:
 
     @property
     def greedy_routing(self) -> bool:
-        """Whether routing takes the rule of thumb's plan without searching for a better one."""
+        """Whether routing takes the rule of thumb's plan without searching for a better one, where
+        the order is not a usual one."""
         return self.is_active

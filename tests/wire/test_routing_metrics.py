@@ -60,7 +60,9 @@ async def test_in_a_brownout_the_method_is_the_rule_of_thumb(tmp_path: Path):
     wire = Wire(tmp_path / "data", brownout="on")
     await wire.start()
     await small.build(wire)
-    await small.plan(wire, small.order(("mug", 2)))
+    order = small.order(("mug", 2))
+    order.attributes["gift"] = "yes"  # not a usual one, which is searched for all the same
+    await small.plan(wire, order)
     assert solved(wire) == {("fewest_splits", "HEURISTIC"): 1}
     await wire.stop()
 

@@ -11,6 +11,7 @@ import pytest
 
 from holdfast.v1 import reservation_service_pb2 as messages
 from server.caller import Caller
+from server.transport import detached
 from server.transport.channel_nodes import ChannelNodes
 from server.transport.create_collector import Answer, CreateCollector
 from server.transport.ledger_view import LedgerView
@@ -119,5 +120,5 @@ async def test_who_has_an_answer_or_has_gone_is_under_way_no_longer(wire: Wire) 
     assert collector._crowd._under_way == 4
     gone.cancel()
     await asyncio.gather(told, left, hurried)
-    await asyncio.gather(*collector._tasks)
+    await asyncio.gather(*detached._under_way)
     assert collector._crowd._under_way == 0
