@@ -361,3 +361,96 @@ async def test_what_is_not_usual_is_answered_as_ever(
         except grpc.aio.AioRpcError as fault:
             answers.append((fault.code(), fault.details()))
     assert answers[0] == answers[1]
+
+
+async def build_long(wire: Wire) -> routing.PromiseOrderRequest:
+    """The longest names there are, and an order whose units lie one by one at eight nodes."""
+    carrier, channel = "c" * 64, "w" * 32
+    await wire.network.UpsertCarrier(
+        network.UpsertCarrierRequest(carrier=network.Carrier(carrier=carrier))
+    )
+    names = [f"{number:02d}" + "ö" * 31 for number in range(8)]
+    for name in names:
+        made = network.Node(
+            node=name,
+            place=types_pb2.Place(
+                country_code="US", postal_code="07102", time_zone="America/New_York"
+            ),
+            calendar=network.Calendar(working_days=list(range(1, 8))),
+            parcel_handling_cost=money(999_999_999),
+            pick_capacity_per_day=1000,
+        )
+        await wire.network.UpsertNode(network.UpsertNodeRequest(node=made))
+    await wire.network.UpsertChannel(
+        network.UpsertChannelRequest(channel=network.Channel(channel=channel))
+    )
+    zone = "z" * 32
+    slow = network.CarrierService(
+        carrier_service="s" * 64,
+        carrier=carrier,
+        currency_code="USD",
+        lanes=[network.Lane(zone=zone)],
+        rates=[network.Rate(zone=zone, weight_grams_max=30_000, price_minor_units=10_000_000_000)],
+        # Beyond the night in March in which clocks change.
+        transits=[network.Transit(zone=zone, days_min=1, days_max=130)],
+        pickups=[network.Pickup(node=name, minute=17 * 60, capacity=500) for name in names],
+        calendar=network.Calendar(working_days=list(range(1, 8))),
+        co2e_grams_per_parcel=1_000_000,
+    )
+    await wire.network.UpsertCarrierService(
+        network.UpsertCarrierServiceRequest(carrier_service=slow)
+    )
+    yaml = "rules:\n" + "".join(
+        f"- {{name: rule-{number:02d}-{'r' * 50}, prefer: "
+        "{nodes: 'node.type == \"STORE\"', worth: 1}}\n"
+        for number in range(9)
+    )
+    await wire.network.UpsertRoutingRules(
+        network.UpsertRoutingRulesRequest(
+            routing_rules=network.RoutingRules(routing_rules="long", yaml=yaml)
+        )
+    )
+    skus = [f"{number:02d}" + "k" * 62 for number in range(10)]
+    await wire.items(*skus, weight_grams=100)
+    await wire.inventory.CountInventory(
+        inventory.CountInventoryRequest(
+            counts=[
+                inventory.InventoryCount(sku=sku, node=name, on_hand=1)
+                for sku in skus
+                for name in names
+            ]
+        )
+    )
+    order = routing.RoutingOrder(reservation_id="i" * 64, owner="o" * 64, channel=channel)
+    order.destination.country_code = "US"
+    order.destination.postal_code = "94103"
+    for sku in skus:
+        order.lines.add(sku=sku, quantity=8)
+    return routing.PromiseOrderRequest(request_id="q" * 64, order=order)
+
+
+async def test_the_longest_names_are_written_the_same(tmp_path: Path, counted: dict[str, Any]):
+    found = []
+    for plain in (False, True):
+        counted["plain"] = plain
+        wire = Wire(tmp_path / f"plain-{plain}")
+        await wire.start()
+        request = await build_long(wire)
+        shown = await answer(
+            wire.routing.PlanFulfillment(routing.PlanFulfillmentRequest(order=request.order))
+        )
+        reply = await wire.routing.PromiseOrder(request)
+        assert [len(one.lines) for one in reply.plan.shipments] == [10] * 8
+        assert len(reply.reservation.capacity_takes) == 16
+        assert len(reply.rule_outcomes) == 9
+        kept = [
+            Decision.from_bytes(body)
+            for (kind, _), (body, _) in wire.state.documents.items()
+            if kind == ROUTING_DECISION
+        ]
+        parts = [(one.order, one.command, one.problem, one.key) for one in kept]
+        found.append((shown, without_time(reply), parts))
+        await wire.verify()
+        await wire.stop()
+    assert found[0] == found[1]
+    assert counted["shown"] == 2

@@ -222,14 +222,14 @@ class ExpressPromises:
                 continue
             try:
                 planned = express.plan(ready.order)
+                if planned is None:
+                    continue
+                own = ready.order.part(RESERVATION_ID) or made_id(express.desk.now_ms).encode()
+                name = log.next_name(own.decode())
+                if not writer.put(planned, ready, own, name.encode()):
+                    continue
             except Exception as fault:  # noqa: BLE001 - its own caller hears of it
                 answers[place] = fault
-                continue
-            if planned is None:
-                continue
-            own = ready.order.part(RESERVATION_ID) or made_id(express.desk.now_ms).encode()
-            name = log.next_name(own.decode())
-            if not writer.put(planned, ready, own, name.encode()):
                 continue
             self._metrics.solved(*express.summary(planned))
             drafts.append(_Draft(place, ready, planned.cost, planned.shipments, own, name))

@@ -148,15 +148,17 @@ class PromiseService:
         lock = asyncio.Lock()
         async with lock:
             express = self._express.now()
-            for one in calls:
-                ready = None if express is None else self._express.read(express, one.raw, one.call)
-                if ready is None or any(self._is_taken(turn) for turn in ready.turns):
-                    one.tell(None)
-                    continue
-                for turn in ready.turns:
-                    self._in_sets[turn] = lock
-                usual.append((one, ready))
             try:
+                for one in calls:
+                    ready = None
+                    if express is not None:
+                        ready = self._express.read(express, one.raw, one.call)
+                    if ready is None or any(self._is_taken(turn) for turn in ready.turns):
+                        one.tell(None)
+                        continue
+                    for turn in ready.turns:
+                        self._in_sets[turn] = lock
+                    usual.append((one, ready))
                 await self._promise_all(usual)
             finally:
                 for _, ready in usual:

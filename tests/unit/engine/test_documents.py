@@ -15,8 +15,9 @@ def _put(kind: int, name: str, body: bytes) -> CommandBatch:
     return columns.command(commands.PUT_DOCUMENT, [Line(text=name)], amount=kind, body=body)
 
 
-def _delete(kind: int, name: str) -> CommandBatch:
-    return columns.command(commands.DELETE_DOCUMENT, [Line(text=name)], amount=kind)
+def _delete(kind: int, *names: str) -> CommandBatch:
+    lines = [Line(text=name) for name in names]
+    return columns.command(commands.DELETE_DOCUMENT, lines, amount=kind)
 
 
 def test_put_replace_and_delete() -> None:
@@ -64,6 +65,25 @@ def test_documents_and_orders_share_a_batch_in_order() -> None:
     assert [answer.revision for answer in answers] == list(range(first, first + 7))
     assert [len(answer.details) for answer in answers] == [0, 1, 0, 0, 1, 1, 0]
     assert ledger.replayed().hash() == ledger.hash()
+
+
+def test_several_go_with_one_command() -> None:
+    """Those that are there, whatever becomes of the others; of this kind alone."""
+    ledger = Ledger()
+    names = ("a", "größe", "", "b\0" + "7", "kept")
+    ledger.run(*(_put(NODE, name, name.encode()) for name in names), _put(ITEM, "a", b"item"))
+    before = ledger.state.revision
+    gone, created, again = ledger.run(
+        _delete(NODE, "größe", "nowhere", "", "b\0" + "7", "a", "a"),
+        _put(NODE, "new", b"behind it"),
+        _delete(NODE, "new"),
+    )
+    assert gone.reason == "DOCUMENT_NOT_FOUND"
+    assert [gone.revision, created.revision, again.revision] == [before + n for n in (1, 2, 3)]
+    assert set(ledger.state.documents) == {(NODE, "kept"), (ITEM, "a")}
+    assert ledger.one(_delete(NODE, "kept")).ok
+    assert ledger.replayed().hash() == ledger.hash()
+    assert ledger.restored().hash() == ledger.hash()
 
 
 def test_documents_survive_a_snapshot() -> None:
