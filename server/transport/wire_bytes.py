@@ -6,7 +6,6 @@ What each writes is what protobuf's deterministic serialisation writes; tags are
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Final
 
 _LENGTH_DELIMITED: Final = 2
@@ -52,10 +51,3 @@ def piece(tagged: bytes, body: bytes) -> bytes:
 def text(tagged: bytes, body: bytes) -> bytes:
     """A field of text."""
     return piece(tagged, body) if body else b""
-
-
-@lru_cache(maxsize=4096)
-def moment(tagged: bytes, time_ms: int) -> bytes:
-    """A field of google.protobuf.Timestamp."""
-    seconds, milliseconds = divmod(time_ms, 1000)
-    return piece(tagged, number(b"\x08", seconds) + number(b"\x10", milliseconds * 1_000_000))
