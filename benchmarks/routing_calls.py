@@ -39,9 +39,11 @@ def run(say: Say) -> dict[str, float]:
     """Measure."""
     server_core, caller_core = two_cores()
     random = np.random.default_rng(1)
+    # As `unary` does: a crowd of callers that wait for each other is measured, not shed.
+    flags = ("--pending-calls-max", "0")
     with (
-        ServerProcess(core=server_core, claims_memory=True) as selling,
-        ServerProcess(core=server_core, claims_memory=True) as routed,
+        ServerProcess(core=server_core, flags=flags, claims_memory=True) as selling,
+        ServerProcess(core=server_core, flags=flags, claims_memory=True) as routed,
     ):
         pin(caller_core)
         found = [place for place in zipcodes.list_all() if place["zip_code_type"] == "STANDARD"]

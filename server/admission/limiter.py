@@ -120,7 +120,10 @@ class Limiter:
         self._shortest_before_s = 0.0
         self._shortest_s = float("inf")
         self.busy_share = 0.0
-        """The part of the last window in which the loop was busy."""
+        """The part of the last tenth of a second or more in which the loop was busy. However few of
+        the answers tell of the ledger: those who wait for company ask for it."""
+        self._share_began_s = self._began_s
+        self._share_busy_s = self._busy_began_s
 
     @property
     def limit(self) -> int:
@@ -237,7 +240,14 @@ class Limiter:
 
     # --- Windows -----------------------------------------------------------------------------
 
+    def _look_at_loop(self, now_s: float) -> None:
+        busy_s = self._busy_s()
+        self.busy_share = (busy_s - self._share_busy_s) / (now_s - self._share_began_s)
+        self._share_began_s, self._share_busy_s = now_s, busy_s
+
     def _maybe_end_window(self, now_s: float) -> None:
+        if now_s - self._share_began_s >= _WINDOW_S:
+            self._look_at_loop(now_s)
         if self._answers < _ANSWERS_MIN and now_s - self._began_s < _WINDOW_S_MAX:
             return
         age_s = self._age_s() if self.in_flight else 0.0
@@ -253,8 +263,8 @@ class Limiter:
             self._limit.rise()
         self._spread_limits()
         busy_s = self._busy_s()
-        self.busy_share = (busy_s - self._busy_began_s) / (now_s - self._began_s)
-        is_busy = self.busy_share > self._busy_share_max
+        busy_share = (busy_s - self._busy_began_s) / (now_s - self._began_s)
+        is_busy = busy_share > self._busy_share_max
         if is_busy and self._urgent:
             self._route_share = max(_ROUTE_SHARE_MIN, self._route_share * _ROUTE_FALL)
         else:

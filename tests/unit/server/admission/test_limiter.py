@@ -330,3 +330,16 @@ def test_the_clock_of_a_thread_goes_on_while_it_works_and_stands_while_it_sleeps
         pass
     assert clock() - before >= 0.015
     assert 0 < clock() <= time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def test_the_share_of_the_loop_is_told_however_few_answers_tell_of_the_ledger() -> None:
+    """Plans tell nothing of it, and whether they should wait for company depends on it."""
+    world = World()
+    shares = []
+    for busy_s in (0.09, 0.02, 0.1):
+        world.now_s += 0.1
+        world.busy_s += busy_s
+        world.limiter.enter(WorkClass.ROUTE, "a")
+        shares.append(round(world.limiter.busy_share, 3))
+        world.answer(WorkClass.ROUTE, None)
+    assert shares == [0.9, 0.2, 1.0]
