@@ -49,6 +49,15 @@ def put_text(
 
 
 @kernel
+def put_bytes(
+    out: NDArray[np.uint8], at: int, source: NDArray[np.uint8], start: int, stop: int
+) -> Integer:
+    """source[start:stop] as it is: fields that were written before, or a text without a tag."""
+    copy_bytes(source, start, stop - start, out, at)
+    return at + stop - start
+
+
+@kernel
 def close(out: NDArray[np.uint8], mark: int, at: int) -> Integer:
     """Write the length of out[mark + 1 : at] at `mark`, moving it where one byte is too few."""
     size = at - (mark + 1)

@@ -15,6 +15,13 @@ DAYS_AHEAD = 800
 
 _MONDAY_TO_SATURDAY = frozenset(range(6))
 _DAY = timedelta(days=1)
+_DAY_MS = 86_400_000
+_EPOCH = date(1970, 1, 1).toordinal()
+
+
+def day_of(now_ms: int) -> int:
+    """The day (an ordinal) that it is, in UTC."""
+    return now_ms // _DAY_MS + _EPOCH
 
 
 @dataclass(frozen=True, slots=True)

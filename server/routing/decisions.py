@@ -21,15 +21,12 @@ from numpy.typing import NDArray
 from engine.routing.problem import TERMS, Arrays, Problem
 from engine.routing.tariff import Tariff
 from engine.routing.view import View
-from server.routing.kernels.packing import pack
+from server.routing.kernels import packing
 
-_MAGIC: Final = b"HFD1"
-_HEAD: Final = struct.Struct("<4sQQQQqIqIIIIIII")
+MAGIC: Final = b"HFD1"
+HEAD: Final = struct.Struct("<4sQQQQqIqIIIIIII")
 _SIZES: Final = 10
 """Where in the head the sizes of the parts begin."""
-_SHAPE: Final = struct.Struct("<IIIIII")
-_COMPACT: Final = b"HFP2"
-"""Begins a problem; one of version 1 begins as a zlib stream does."""
 
 Integers = NDArray[np.int64]
 Rulings = Sequence[str]
@@ -80,8 +77,8 @@ class Decision(NamedTuple):
     def to_bytes(self) -> bytes:
         """For the ledger to keep."""
         parts = (self.order, self.reply, self.refusal, self.command, self.problem)
-        head = _HEAD.pack(
-            _MAGIC,
+        head = HEAD.pack(
+            MAGIC,
             *self.key.request,
             *self.key.fingerprint,
             self.time_ms,
@@ -97,7 +94,7 @@ class Decision(NamedTuple):
     def from_bytes(body: bytes) -> Decision:
         """Read what `to_bytes` wrote. Raises ValueError for anything else."""
         fields = _unpacked(body)
-        at = _HEAD.size
+        at = HEAD.size
         parts = []
         for size in fields[_SIZES:]:
             parts.append(body[at : at + size])
@@ -129,9 +126,9 @@ def index_of(body: bytes) -> tuple[int, tuple[int, int], bool]:
 
 
 def _unpacked(body: bytes) -> tuple[int, ...]:
-    fields: tuple[int, ...] = _HEAD.unpack_from(body)
-    if fields[0] != _MAGIC:  # type: ignore[comparison-overlap]
-        raise ValueError(f"a decision of format {fields[0]!r}; this version reads {_MAGIC!r}")
+    fields: tuple[int, ...] = HEAD.unpack_from(body)
+    if fields[0] != MAGIC:  # type: ignore[comparison-overlap]
+        raise ValueError(f"a decision of format {fields[0]!r}; this version reads {MAGIC!r}")
     return fields
 
 
@@ -160,14 +157,14 @@ def pack_tariff(tariff: Tariff) -> bytes:
         tariff.limit_step,
         tariff.limit_g,
     )
-    shape = _SHAPE.pack(services, zones, steps, 0, 0, 0)
+    shape = packing.SHAPE.pack(services, zones, steps, 0, 0, 0)
     return shape + zlib.compress(b"".join(array.tobytes() for array in arrays))
 
 
 def unpack_tariff(packed: bytes) -> Tariff:
     """Read what `pack_tariff` wrote."""
-    services, zones, steps, *_ = _SHAPE.unpack_from(packed)
-    numbers = np.frombuffer(zlib.decompress(packed[_SHAPE.size :]), np.int64)
+    services, zones, steps, *_ = packing.SHAPE.unpack_from(packed)
+    numbers = np.frombuffer(zlib.decompress(packed[packing.SHAPE.size :]), np.int64)
     cube = (services, zones, steps)
     shapes: tuple[tuple[int, ...], ...] = (
         *((steps,), cube, cube, cube, (services,), (services,)),
@@ -200,22 +197,16 @@ def pack_problem(
     `nodes`: (K,) its nodes' numbers in the directory. `shape`: (nodes, lines, services) in use of
     the view's arrays. `text`: see `text_of`.
     """
-    out = room.of(*_numbers_of(*shape))
-    size = pack(view, nodes, out)
-    return b"".join((_COMPACT, _SHAPE.pack(*shape, len(text), 0, 0), text, out[:size].tobytes()))
+    out = room.of(packed_bytes_max(*shape) + len(text))
+    size = packing.pack(view, nodes, np.frombuffer(text, np.uint8), out, 0)
+    return out[:size].tobytes()
 
 
 def packed_bytes_max(nodes: int, lines: int, services: int) -> int:
     """Most bytes of a packed problem of that size, without its text."""
-    words, columns = _numbers_of(nodes, lines, services)
-    return _HEAD.size + 9 * (words + columns)
-
-
-def _numbers_of(nodes: int, lines: int, services: int) -> tuple[int, int]:
-    """(numbers, columns) of a packed problem."""
     columns = len(_LINES) + len(_NODES) + 2 * lines + 5 * services + 2
     words = len(_LINES) * lines + (len(_NODES) + 1 + 2 * lines + 5 * services) * nodes + TERMS
-    return words, columns
+    return packing.HEAD_BYTES + 9 * (words + columns)
 
 
 class Room:
@@ -224,9 +215,8 @@ class Room:
     def __init__(self) -> None:
         self._bytes = np.zeros(1 << 16, np.uint8)
 
-    def of(self, words: int, columns: int) -> NDArray[np.uint8]:
-        """Enough for so many numbers in so many columns."""
-        most = 9 * (words + columns)
+    def of(self, most: int) -> NDArray[np.uint8]:
+        """Enough for so many bytes."""
         if len(self._bytes) < most:
             self._bytes = np.zeros(most, np.uint8)
         return self._bytes
@@ -235,8 +225,8 @@ class Room:
 def parts_of(packed: bytes) -> tuple[str, str]:
     """Digests of a kept problem's tariff and of its directory; that is "" where it has its names
     itself, as versions before this one wrote them."""
-    if packed.startswith(_COMPACT):
-        lines = _text_of(packed[len(_COMPACT) :])
+    if packed.startswith(packing.MAGIC):
+        lines = _text_of(packed[len(packing.MAGIC) :])
         return lines[0], lines[1]
     return _text_of(zlib.decompress(packed))[0], ""
 
@@ -250,10 +240,10 @@ def problem_of(body: bytes) -> bytes:
 def unpack_stock(packed: bytes, directory: bytes) -> tuple[list[str], Integers]:
     """Only a kept problem's nodes, and (N, L) the units of its lines there; in a tenth of the time
     that `unpack_problem` takes. `directory`: as there."""
-    if not packed.startswith(_COMPACT):
+    if not packed.startswith(packing.MAGIC):
         return _compressed_stock(packed)
-    nodes, lines, _, text_bytes, *_ = _SHAPE.unpack_from(packed, len(_COMPACT))
-    columns = _Columns(packed, len(_COMPACT) + _SHAPE.size + text_bytes)
+    nodes, lines, _, text_bytes, *_ = packing.SHAPE.unpack_from(packed, len(packing.MAGIC))
+    columns = _Columns(packed, len(packing.MAGIC) + packing.SHAPE.size + text_bytes)
     numbers = columns.table(nodes, 1)[:, 0].tolist()
     columns.skip(lines, len(_LINES))
     columns.skip(nodes, len(_NODES))
@@ -263,14 +253,14 @@ def unpack_stock(packed: bytes, directory: bytes) -> tuple[list[str], Integers]:
 
 def unpack_problem(packed: bytes, tariff: Tariff, directory: bytes) -> tuple[Problem, Names]:
     """Read what `pack_problem` wrote. `directory`: b"" where `parts_of` names none."""
-    if not packed.startswith(_COMPACT):
+    if not packed.startswith(packing.MAGIC):
         return _unpack_compressed(packed, tariff)
-    whole = packed[len(_COMPACT) :]
-    nodes, lines, services, text_bytes, *_ = _SHAPE.unpack_from(whole)
+    whole = packed[len(packing.MAGIC) :]
+    nodes, lines, services, text_bytes, *_ = packing.SHAPE.unpack_from(whole)
     _, _, *rules = _text_of(whole)
     node_names, service_names = directory.decode().split("\n")
     known = node_names.split("\t")
-    columns = _Columns(whole, _SHAPE.size + text_bytes)
+    columns = _Columns(whole, packing.SHAPE.size + text_bytes)
     numbers = columns.table(nodes, 1)[:, 0].tolist()
     fields = {
         **{name: columns.table(lines, 1)[:, 0] for name in _LINES},
@@ -359,9 +349,9 @@ def _with_rules(names: Names, rules: Sequence[str]) -> Names:
 def _unpack_compressed(packed: bytes, tariff: Tariff) -> tuple[Problem, Names]:
     """A problem as version 1 of this format wrote it: journals still have some."""
     whole = zlib.decompress(packed)
-    nodes, lines, services, text_bytes, *_ = _SHAPE.unpack_from(whole)
+    nodes, lines, services, text_bytes, *_ = packing.SHAPE.unpack_from(whole)
     _, node_names, service_names, *rules = _text_of(whole)
-    numbers = np.frombuffer(whole, np.int64, offset=_SHAPE.size + text_bytes)
+    numbers = np.frombuffer(whole, np.int64, offset=packing.SHAPE.size + text_bytes)
     shapes = (
         *((lines,) for _ in _LINES),
         *((nodes,) for _ in _NODES),
@@ -377,16 +367,16 @@ def _unpack_compressed(packed: bytes, tariff: Tariff) -> tuple[Problem, Names]:
 
 def _compressed_stock(packed: bytes) -> tuple[list[str], Integers]:
     whole = zlib.decompress(packed)
-    nodes, lines, _, text_bytes, *_ = _SHAPE.unpack_from(whole)
-    numbers = np.frombuffer(whole, np.int64, offset=_SHAPE.size + text_bytes)
+    nodes, lines, _, text_bytes, *_ = packing.SHAPE.unpack_from(whole)
+    numbers = np.frombuffer(whole, np.int64, offset=packing.SHAPE.size + text_bytes)
     at = len(_LINES) * lines + len(_NODES) * nodes
     stock = numbers[at : at + nodes * lines].reshape(nodes, lines)
     return _text_of(whole)[1].split("\t"), stock
 
 
 def _text_of(whole: bytes) -> list[str]:
-    text_bytes = _SHAPE.unpack_from(whole)[3]
-    return whole[_SHAPE.size : _SHAPE.size + text_bytes].decode().split("\n")
+    text_bytes = packing.SHAPE.unpack_from(whole)[3]
+    return whole[packing.SHAPE.size : packing.SHAPE.size + text_bytes].decode().split("\n")
 
 
 def _split(

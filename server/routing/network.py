@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from functools import cached_property
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -23,7 +22,7 @@ from engine.routing.tariff import Tariff
 from engine.routing.view import View
 from engine.state import State
 from holdfast.v1 import network_service_pb2 as messages
-from server.routing.calendars import DAYS_AHEAD, WorkCalendar, road_days
+from server.routing.calendars import DAYS_AHEAD, WorkCalendar, day_of, road_days
 from server.routing.geography import locate
 from server.routing.kernels.filling import UNLIMITED
 from server.routing.lanes import LaneTables, ServiceLanes
@@ -41,8 +40,6 @@ _OF_TARIFF: Final = (
     *("limit_step", "limit_g"),
 )
 _PPM: Final = 1_000_000
-_DAY_MS: Final = 86_400_000
-_EPOCH: Final = date(1970, 1, 1).toordinal()
 _TYPES: Final = {
     messages.NODE_TYPE_UNSPECIFIED: "WAREHOUSE",
     messages.NODE_TYPE_WAREHOUSE: "WAREHOUSE",
@@ -231,7 +228,7 @@ class Network:
     def road_base(self, now_ms: int) -> int:
         """The day (ordinal) from which carriers' working days are counted; yesterday's, as the
         earth is not at one day. O(services) once a day."""
-        base = now_ms // _DAY_MS + _EPOCH - 1
+        base = day_of(now_ms) - 1
         if base != self._road_base:
             self._road_base = base
             for service, calendar in enumerate(self.calendars):

@@ -20,8 +20,9 @@ from engine import commands, limits
 from engine.commands import HEADER, LINE, CommandBatch
 from engine.compiled import Integer, inlined, kernel
 from engine.hashing import hash_bytes, hash_bytes_wide
-from engine.words import copy_bytes, is_printable
+from engine.words import is_printable
 from server.caller import Caller
+from server.wire_fields import put_bytes
 
 LINE_SPAN = np.dtype(
     [("sku_at", "i4"), ("source_at", "i4"), ("sku_bytes", "u2"), ("source_bytes", "u2")]
@@ -176,15 +177,6 @@ def _line(
     return True
 
 
-@kernel
-def _copy(
-    source: NDArray[np.uint8], at: int, size: int, target: NDArray[np.uint8], target_at: int
-) -> Integer:
-    """Copy `size` bytes; the place after them in `target`."""
-    copy_bytes(source, at, size, target, target_at)
-    return target_at + size
-
-
 @inlined
 def _request(
     buffer: NDArray[np.uint8],
@@ -294,7 +286,7 @@ def _request(
     header.request_hi = _ZERO
     header.request_lo = _ZERO
     if request_bytes > 0:
-        end = _copy(buffer, request_at, request_bytes, caller, caller_bytes + 1)
+        end = put_bytes(caller, caller_bytes + 1, buffer, request_at, request_at + request_bytes)
         hi, lo = hash_bytes_wide(caller, 0, end)
         header.request_hi = hi
         header.request_lo = lo
@@ -316,9 +308,10 @@ def _request(
     header.amount = 0
     span.line_at = first
     span.text_at = text_at
-    text_at = _copy(buffer, reservation_at, reservation_bytes, text, text_at)
-    text_at = _copy(buffer, owner_at, owner_bytes, text, text_at)
-    text_at = _copy(caller, 0, caller_bytes, text, text_at)
+    reservation_end = reservation_at + reservation_bytes
+    text_at = put_bytes(text, text_at, buffer, reservation_at, reservation_end)
+    text_at = put_bytes(text, text_at, buffer, owner_at, owner_at + owner_bytes)
+    text_at = put_bytes(text, text_at, caller, 0, caller_bytes)
     totals[LINES] = first + count
     totals[TEXT_BYTES] = text_at
     totals[REQUESTS] += 1

@@ -12,44 +12,28 @@ def put_document(
     columns: Columns, kind: int, name: str, body: bytes, caller: bytes, request_id: bytes = b""
 ) -> None:
     """Keep `body` under a kind of `server.documents` and a name."""
-    _add(columns, commands.PUT_DOCUMENT, kind, name, [body], caller, request_id)
+    encoded = name.encode()
+    columns.add(
+        commands.PUT_DOCUMENT,
+        caller=caller,
+        request_id=request_id,
+        amount=kind,
+        lines=[line(text_bytes=len(encoded))],
+        line_texts=[encoded, body],
+    )
 
 
-def delete_document(
-    columns: Columns, kind: int, name: str, caller: bytes, request_id: bytes = b""
+def delete_documents(
+    columns: Columns, kind: int, names: Sequence[str], caller: bytes, request_id: bytes = b""
 ) -> None:
-    """Keep it no longer."""
-    _add(columns, commands.DELETE_DOCUMENT, kind, name, [], caller, request_id)
-
-
-def delete_documents(columns: Columns, kind: int, names: Sequence[str], caller: bytes) -> None:
     """Keep these no longer: one command, which costs the ledger little more than one of them."""
     texts = [name.encode() for name in names]
     columns.add(
         commands.DELETE_DOCUMENT,
         caller=caller,
+        request_id=request_id,
         amount=kind,
         # As `line` makes them, in a tenth of its time.
         lines=[(0, 0, 0, 0, 0, 0, 0, 0, len(text), 0) for text in texts],
         line_texts=texts,
-    )
-
-
-def _add(
-    columns: Columns,
-    command: int,
-    kind: int,
-    name: str,
-    bodies: list[bytes],
-    caller: bytes,
-    request_id: bytes,
-) -> None:
-    encoded = name.encode()
-    columns.add(
-        command,
-        caller=caller,
-        request_id=request_id,
-        amount=kind,
-        lines=[line(text_bytes=len(encoded))],
-        line_texts=[encoded, *bodies],
     )

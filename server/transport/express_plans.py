@@ -17,6 +17,7 @@ from engine.routing.express import pricing
 from engine.routing.view import View
 from holdfast.v1 import routing_service_pb2 as messages
 from server.routing.assembly import slot_at, zone_of
+from server.routing.calendars import day_of
 from server.routing.express.desk import Desk, Planned
 from server.routing.kernels import desk as kernels
 from server.routing.kernels.reading import LINES_MAX
@@ -37,8 +38,6 @@ _LINE_BYTES_MAX: Final = 3 * 224
 _SLOT_BYTES_MAX: Final = 64
 _SLOTS_KEPT: Final = 4096
 
-_DAY_MS: Final = 86_400_000
-_EPOCH: Final = 719_163  # 1970-01-01 as an ordinal
 _DAYS_KNOWN: Final = 160
 _DAYS_USED: Final = 40
 """After so many of them the days a time zone has are worked out anew."""
@@ -102,7 +101,6 @@ class PlanWriter:
             planned.order.buffer,
             planned.order.spans,
             self.midnights(planned.place.time_zone, desk.now_ms),
-            desk.lines,
             planned.nanoseconds,
             desk.state.revision,
             self._out,
@@ -141,7 +139,7 @@ class PlanWriter:
         """When the days from yesterday's yesterday on begin there: the first as an ordinal, then
         each in ms."""
         known = self._midnights.get(time_zone)
-        today = now_ms // _DAY_MS + _EPOCH
+        today = day_of(now_ms)
         if known is None or not 2 <= today - known[0] <= _DAYS_USED:
             first = today - 2
             zone = zone_of(time_zone)

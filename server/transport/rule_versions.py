@@ -12,7 +12,7 @@ from holdfast.v1 import network_service_pb2 as messages
 from server.documents import ROUTING_RULES_VERSION
 from server.transport.codec.network import stored_form
 from server.transport.columns import Columns
-from server.transport.document_commands import delete_document, put_document
+from server.transport.document_commands import delete_documents, put_document
 from server.transport.ledger_view import LedgerView
 from server.transport.render import timestamp
 
@@ -44,7 +44,7 @@ class RuleVersions:
         put_document(columns, ROUTING_RULES_VERSION, f"{name}\0{number}", body, caller)
         if len(kept) >= VERSIONS_KEPT:
             oldest = f"{name}\0{min(kept)}"
-            delete_document(columns, ROUTING_RULES_VERSION, oldest, caller)
+            delete_documents(columns, ROUTING_RULES_VERSION, [oldest], caller)
 
     def complete(self, rules: messages.RoutingRules, revision: int) -> None:
         """Add number and time to a set that was put at `revision`."""

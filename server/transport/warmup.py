@@ -186,14 +186,14 @@ def _warm_express(state: State) -> None:
     shown = express.plan(usual)
     writer = PromiseWriter(express, b"")
     writer.begin(1)
-    ready = Ready(express, usual, usual.key(), (), ttl_ms=1, caller=b"", remaining_s=None)
+    ready = Ready(usual, usual.key(), (), ttl_ms=1, caller=b"", remaining_s=None)
     if shown is None or not writer.put(shown, ready, b"i", b"i\x000"):
         raise RuntimeError(f"the express way is not sound after its warm-up: {shown}")
     batch = writer.batch()
     answer = apply(state, 1, batch)
     if batch.lines["quantity"].tolist() != [0, 1] or not writer.written().replies(answer.rows, 0):
         raise RuntimeError("promises are not sound after their warm-up")
-    pack_problem(desk.p, desk.chosen, Room(), shape=(1, 1, 2), text=b"")
+    pack_problem(desk.p, np.zeros(1, np.int64), Room(), shape=(1, 1, 2), text=b"")
 
 
 def _usual(order: UsualOrder | None) -> UsualOrder:

@@ -117,7 +117,6 @@ class Desk:
         nodes, services = len(network.node_names), network.collect + 1
         tariff = network.tariff()
         self.tariff = tariff.tariff
-        self.node_keys: list[int] = network.node_keys.tolist()
         self.is_without_exclusions = bool(
             (ruling.node_rule == NO_RULE).all() and (ruling.service_rule == NO_RULE).all()
         )
@@ -197,11 +196,8 @@ class Desk:
         self._services = services
         self._line_bytes = own["lines"].data.cast("B")
         self.head, self.shipments, self.told = answer["head"], answer["shipments"], own["told"]
-        self._chosen = own["chosen"]
         self._row_of, self._row_seen = own["row_of"], own["row_seen"]
         self._rows_of: State | None = None
-        self.nodes = self.lines = 0
-        """Nodes and lines of the problem of the latest order."""
         numbers = self._asked["numbers"]
         numbers[filling.FAILURE_COST] = network.rules.objective.failed_delivery_cost
         numbers[filling.DAY_BASE] = assembly.DAY_BASE
@@ -220,11 +216,6 @@ class Desk:
             ship_complete=self.network.rules.always.ship_complete,
             lateness=assembly.NEVER_LATE,
         )
-
-    @property
-    def chosen(self) -> Integers:
-        """(K,) numbers of the nodes of the problem of the latest order."""
-        return self._chosen[: self.nodes]
 
     def add_texts(self, known: View) -> None:
         """Where the texts of replies stand: ``c`` of `server.routing.kernels.writing`. Once, before
@@ -292,7 +283,6 @@ class Desk:
         self._block[self._o_row["distance"]] = lanes.fixed_distance.row
         views = self.views
         count = kernels.assemble(views, self._block, self._extents, lines, self._services)
-        self.nodes, self.lines = count, lines
         views.put("w", self._solver.memory(count, lines))
         began = time.perf_counter_ns()
         found = kernels.solve(views, work_budget)

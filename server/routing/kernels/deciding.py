@@ -23,6 +23,7 @@ from engine.narrow import narrow_rows
 from engine.routing.express.pricing import SHIPMENTS, UNITS
 from engine.routing.limits import shipments_per_plan_max as SHIPMENTS_MAX
 from engine.words import copy_bytes
+from server.routing import decisions
 from server.routing.kernels.desk import (
     NUMBER,
     PICK_DAY,
@@ -33,7 +34,7 @@ from server.routing.kernels.desk import (
     SLOT_KNOWN,
     SLOT_LIMITED,
 )
-from server.routing.kernels.packing import pack
+from server.routing.kernels.packing import pack, put_word
 from server.routing.kernels.reading import (
     CHANNEL,
     FINGERPRINT,
@@ -50,7 +51,7 @@ from server.routing.kernels.reading import (
     SKU_KEY,
 )
 from server.routing.kernels.writing import ALWAYS, DAY_BYTES, ENDING, put_answer, put_day
-from server.wire_fields import close, put_moment, put_number, put_text
+from server.wire_fields import close, put_bytes, put_moment, put_number, put_text
 
 # Places in a row of r.marks: where the parts of a promise begin in the arena, one behind the other:
 # the request, the decision's name (its first bytes are the reservation's id), the caller; plan,
@@ -89,10 +90,6 @@ WORK_BUDGET: Final = 3
 DOCUMENT_KIND: Final = 4
 FACTS: Final = 5
 
-HEAD_BYTES: Final = 84
-"""Of a decision, before its parts."""
-SHAPE_BYTES: Final = 28
-"""Of a problem, before its text."""
 ATTEMPT: Final = np.frombuffer(b"\0attempt0", np.uint8)
 """Behind a request's id: that of its first command."""
 
@@ -108,17 +105,9 @@ _LINES_MAX: Final = limits.lines_per_reservation_max
 _HELD: Final = 1
 """Of holdfast.v1.Reservation.State."""
 _ZERO = np.uint64(0)
-_DECISION_MAGIC: Final = int.from_bytes(b"HFD1", "little")
-_PROBLEM_MAGIC: Final = int.from_bytes(b"HFP2", "little")
+_DECISION_MAGIC: Final = int.from_bytes(decisions.MAGIC, "little")
+_HEAD_BYTES: Final = decisions.HEAD.size
 _BATCH_MAGIC: Final = int.from_bytes(commands.MAGIC, "little")
-
-
-@kernel
-def _put_word(out: NDArray[np.uint8], at: int, value: Any, width: int) -> Integer:
-    """A number in so many bytes, little-endian."""
-    for place in range(width):
-        out[at + place] = (value >> (8 * place)) & 255
-    return at + width
 
 
 @kernel
@@ -235,34 +224,6 @@ def _put_capacities(
 
 
 @kernel
-def _put_problem(
-    p: Any,
-    chosen: NDArray[np.int64],
-    about: NDArray[np.uint8],
-    lines: int,
-    services: int,
-    out: NDArray[np.uint8],
-    at: Integer,
-) -> Integer:
-    """See `server.routing.decisions.pack_problem`. `about`: its text."""
-    at = _put_word(out, at, _PROBLEM_MAGIC, 4)
-    at = _put_word(out, at, chosen.shape[0], 4)
-    at = _put_word(out, at, lines, 4)
-    at = _put_word(out, at, services, 4)
-    at = _put_word(out, at, about.shape[0], 4)
-    at = _put_word(out, at, 0, 8)
-    copy_bytes(about, 0, about.shape[0], out, at)
-    at += about.shape[0]
-    return at + pack(p, chosen, out[at:])
-
-
-@kernel
-def _put_bytes(out: NDArray[np.uint8], at: Integer, source: NDArray[np.uint8]) -> Integer:
-    copy_bytes(source, 0, source.shape[0], out, at)
-    return at + source.shape[0]
-
-
-@kernel
 def put_promise(
     k: Any,
     texts: NDArray[np.uint8],
@@ -274,9 +235,6 @@ def put_promise(
     caller: NDArray[np.uint8],
     ttl_ms: int,
     midnights: NDArray[np.int64],
-    nodes: int,
-    lines: int,
-    services: int,
     nanoseconds: int,
     place: int,
     out: NDArray[np.uint8],
@@ -287,6 +245,7 @@ def put_promise(
     `name`: of its decision, which begins with the reservation's id; `about`: text of its problem.
     """
     n, c, d, p, t, r = k.n, k.c, k.d, k.p, k.t, k.r
+    lines = p.quantity.shape[0]
     marks = r.marks[place]
     at: Integer = np.int64(0)
     take: Integer = np.int64(0)
@@ -294,9 +253,9 @@ def put_promise(
         at = r.marks[place - 1, END]
         take = r.marks[place - 1, TAKES_END]
     marks[RAW], marks[TAKES_FROM] = at, take
-    marks[NAME] = _put_bytes(out, marks[RAW], raw)
-    marks[CALLER] = _put_bytes(out, marks[NAME], name)
-    at = marks[ANSWER] = _put_bytes(out, marks[CALLER], caller)
+    marks[NAME] = put_bytes(out, marks[RAW], raw, 0, raw.shape[0])
+    marks[CALLER] = put_bytes(out, marks[NAME], name, 0, name.shape[0])
+    at = marks[ANSWER] = put_bytes(out, marks[CALLER], caller, 0, caller.shape[0])
     at = put_answer(c, d, t, texts, raw, spans, midnights, lines, True, nanoseconds, out, at)
     if at < 0:
         return False
@@ -311,7 +270,7 @@ def put_promise(
     marks[PROBLEM], marks[TAKES_END] = at, take
     if take - marks[TAKES_FROM] > _LINES_MAX:
         return False
-    marks[END] = _put_problem(p, d.chosen[:nodes], about, lines, services, out, at)
+    marks[END] = pack(p, d.chosen[: p.node_open.shape[0]], about, out, at)
     marks[ID_BYTES], marks[TTL_MS] = id_bytes, ttl_ms
     marks[IS_NEW] = 0
     for shipment in range(t.head[SHIPMENTS]):
@@ -370,7 +329,7 @@ def _fill_create(
         scratch[caller_bytes] = 0
         end = caller_bytes + 1
         copy_bytes(arena, request, request_bytes, scratch, end)
-        end = _put_bytes(scratch, end + request_bytes, ATTEMPT)
+        end = put_bytes(scratch, end + request_bytes, ATTEMPT, 0, ATTEMPT.shape[0])
         high, low = hash_bytes_wide(scratch, 0, end)
         header.request_hi = high
         header.request_lo = low
@@ -416,14 +375,6 @@ def _fill_name_line(line: Any, size: int) -> None:
 
 
 @kernel
-def _put_part(
-    out: NDArray[np.uint8], at: Integer, arena: NDArray[np.uint8], start: int, stop: int
-) -> Integer:
-    copy_bytes(arena, start, stop - start, out, at)
-    return at + stop - start
-
-
-@kernel
 def _put_create_text(
     arena: NDArray[np.uint8],
     marks: NDArray[np.int64],
@@ -432,10 +383,10 @@ def _put_create_text(
     at: Integer,
 ) -> Integer:
     """The texts of the command that holds: reservation, owner, caller."""
-    at = _put_part(out, at, arena, marks[NAME], marks[NAME] + marks[ID_BYTES])
+    at = put_bytes(out, at, arena, marks[NAME], marks[NAME] + marks[ID_BYTES])
     owner = marks[RAW] + spans[OWNER]
-    at = _put_part(out, at, arena, owner, owner + spans[OWNER + 1])
-    return _put_part(out, at, arena, marks[CALLER], marks[ANSWER])
+    at = put_bytes(out, at, arena, owner, owner + spans[OWNER + 1])
+    return put_bytes(out, at, arena, marks[CALLER], marks[ANSWER])
 
 
 @kernel
@@ -473,42 +424,42 @@ def draft(
             _fill_line(r, marks[TAKES_FROM] + number, number, lines[line + number])
 
         start = at
-        at = _put_part(text, at, arena, marks[CALLER], marks[ANSWER])
-        at = _put_part(text, at, arena, marks[NAME], marks[CALLER])
+        at = put_bytes(text, at, arena, marks[CALLER], marks[ANSWER])
+        at = put_bytes(text, at, arena, marks[NAME], marks[CALLER])
         head = at
         # The order as it was planned, with the id of its reservation.
-        order = at = at + HEAD_BYTES
+        order = at = at + _HEAD_BYTES
         if spans[RESERVATION_ID + 1] == 0:
             at = put_text(text, at, 10, arena, marks[NAME], marks[ID_BYTES])
         given = marks[RAW] + spans[ORDER]
-        at = _put_part(text, at, arena, given, given + spans[ORDER + 1])
+        at = put_bytes(text, at, arena, given, given + spans[ORDER + 1])
         reply = at
-        at = _put_part(text, at, arena, marks[ANSWER], marks[LINES_AT])
-        at = _put_part(text, at, texts, c.always[ENDING], c.always[ALWAYS - 1])
+        at = put_bytes(text, at, arena, marks[ANSWER], marks[LINES_AT])
+        at = put_bytes(text, at, texts, c.always[ENDING], c.always[ALWAYS - 1])
         command = at
-        at = _put_word(text, at, _BATCH_MAGIC, 4)
-        at = _put_word(text, at, 1, 4)
-        at = _put_word(text, at, takes, 4)
-        at = _put_word(text, at, create.text_bytes, 8)
+        at = put_word(text, at, _BATCH_MAGIC, 4)
+        at = put_word(text, at, 1, 4)
+        at = put_word(text, at, takes, 4)
+        at = put_word(text, at, create.text_bytes, 8)
         at += narrow_rows(header_words, 2 * place + 1, 1, header_fields, text[at:])
         at += narrow_rows(line_words, line, takes, line_fields, text[at:])
         at = _put_create_text(arena, marks, spans, text, at)
         problem = at
-        at = _put_part(text, at, arena, marks[PROBLEM], marks[END])
+        at = put_bytes(text, at, arena, marks[PROBLEM], marks[END])
 
-        head = _put_word(text, head, _DECISION_MAGIC, 4)
+        head = put_word(text, head, _DECISION_MAGIC, 4)
         for key in range(REQUEST_KEY, FINGERPRINT + 2):
-            head = _put_word(text, head, spans[key], 8)
-        head = _put_word(text, head, facts[NOW_MS], 8)
-        head = _put_word(text, head, 0, 4)
-        head = _put_word(text, head, facts[REVISION], 8)
-        head = _put_word(text, head, facts[STRATEGY], 4)
-        head = _put_word(text, head, facts[WORK_BUDGET], 4)
-        head = _put_word(text, head, reply - order, 4)
-        head = _put_word(text, head, command - reply, 4)
-        head = _put_word(text, head, 0, 4)
-        head = _put_word(text, head, problem - command, 4)
-        head = _put_word(text, head, at - problem, 4)
+            head = put_word(text, head, spans[key], 8)
+        head = put_word(text, head, facts[NOW_MS], 8)
+        head = put_word(text, head, 0, 4)
+        head = put_word(text, head, facts[REVISION], 8)
+        head = put_word(text, head, facts[STRATEGY], 4)
+        head = put_word(text, head, facts[WORK_BUDGET], 4)
+        head = put_word(text, head, reply - order, 4)
+        head = put_word(text, head, command - reply, 4)
+        head = put_word(text, head, 0, 4)
+        head = put_word(text, head, problem - command, 4)
+        head = put_word(text, head, at - problem, 4)
         _clear(document)
         document.kind = _PUT_DOCUMENT
         document.line_count = 1
@@ -537,15 +488,15 @@ def reply(
     for place in range(marks.shape[0]):
         mine, row = marks[place], rows[first + 2 * place + 1]
         if row.code == _OK:
-            at = _put_part(out, at, arena, mine[ANSWER], mine[LINES_AT])
+            at = put_bytes(out, at, arena, mine[ANSWER], mine[LINES_AT])
             out[at] = 34
-            end = _put_part(out, at + 2, arena, mine[LINES_AT], mine[CAPACITIES])
+            end = put_bytes(out, at + 2, arena, mine[LINES_AT], mine[CAPACITIES])
             end = put_moment(out, end, 50, row.create_ms)
             end = put_moment(out, end, 58, row.expire_ms)
             end = put_number(out, end, 64, row.etag)
-            end = _put_part(out, end, arena, mine[CAPACITIES], mine[PROBLEM])
+            end = put_bytes(out, end, arena, mine[CAPACITIES], mine[PROBLEM])
             end = put_moment(out, end, 82, row.update_ms)
             at = close(out, at + 1, end)
-            at = _put_bytes(out, at, ending)
+            at = put_bytes(out, at, ending, 0, ending.shape[0])
             at = put_number(out, at, 64, row.revision)
         ends[place] = at

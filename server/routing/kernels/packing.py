@@ -8,12 +8,21 @@ some 2 kB, in a few microseconds.
 
 from __future__ import annotations
 
-from typing import Any
+import struct
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.compiled import Integer, kernel
+from server.wire_fields import put_bytes
+
+MAGIC: Final = b"HFP2"
+"""Begins a problem; one of version 1 begins as a zlib stream does."""
+SHAPE: Final = struct.Struct("<IIIIII")
+"""Behind it: nodes, lines, services, bytes of the text behind it, and room."""
+HEAD_BYTES: Final = len(MAGIC) + SHAPE.size
+_MAGIC: Final = int.from_bytes(MAGIC, "little")
 
 
 @kernel
@@ -27,7 +36,8 @@ def _width(value: int) -> Integer:
 
 
 @kernel
-def _write(out: NDArray[np.uint8], at: int, value: int, width: int) -> Integer:
+def put_word(out: NDArray[np.uint8], at: int, value: Any, width: int) -> Integer:
+    """A number in so many bytes, little-endian."""
     for place in range(width):
         out[at + place] = (value >> (8 * place)) & 255
     return at + width
@@ -43,14 +53,14 @@ def _vector(out: NDArray[np.uint8], at: Any, values: NDArray[np.int64]) -> Integ
         most = max(most, values[row])
     wide, width = _width(least + 1), _width(most - least)
     out[at] = wide << 4 | width
-    at = _write(out, at + 1, least + 1, wide)
+    at = put_word(out, at + 1, least + 1, wide)
     if width == 1:
         for row in range(rows):
             out[at + row] = values[row] - least
         return at + rows
     if width > 0:
         for row in range(rows):
-            at = _write(out, at, values[row] - least, width)
+            at = put_word(out, at, values[row] - least, width)
     return at
 
 
@@ -62,12 +72,23 @@ def _columns(out: NDArray[np.uint8], at: Any, values: NDArray[np.int64]) -> Inte
 
 
 @kernel
-def pack(p: Any, nodes: NDArray[np.int64], out: NDArray[np.uint8]) -> Integer:
-    """Write a problem without its tariff, and the numbers of its nodes; how many bytes.
+def pack(
+    p: Any, nodes: NDArray[np.int64], text: NDArray[np.uint8], out: NDArray[np.uint8], at: Integer
+) -> Integer:
+    """Write a problem without its tariff, and the numbers of its nodes, behind `at`; the place
+    behind it. `text`: see `server.routing.decisions.text_of`.
 
-    Values are -1 or more. `out` has room for nine bytes a number and column.
+    Values are -1 or more. `out` has room for nine bytes a number and column, `HEAD_BYTES`, and the
+    text.
     """
-    at = _vector(out, 0, nodes)
+    at = put_word(out, at, _MAGIC, len(MAGIC))
+    at = put_word(out, at, nodes.shape[0], 4)
+    at = put_word(out, at, p.quantity.shape[0], 4)
+    at = put_word(out, at, p.zone.shape[1], 4)
+    at = put_word(out, at, text.shape[0], 4)
+    at = put_word(out, at, 0, 8)
+    at = put_bytes(out, at, text, 0, text.shape[0])
+    at = _vector(out, at, nodes)
     at = _vector(out, at, p.quantity)
     at = _vector(out, at, p.unit_weight_g)
     at = _vector(out, at, p.unit_volume_cm3)

@@ -35,7 +35,6 @@ from engine.routing.express.pricing import (
     WORK,
     ZONE,
 )
-from engine.words import copy_bytes
 from server.routing.kernels.desk import (
     DELIVERY_MAX,
     DELIVERY_MIN,
@@ -48,7 +47,7 @@ from server.routing.kernels.desk import (
     SLOT_BYTES,
 )
 from server.routing.kernels.reading import FIRST_LINE, LINE, SKU_AT, SKU_BYTES
-from server.wire_fields import close, put_moment, put_number, put_text
+from server.wire_fields import close, put_bytes, put_moment, put_number, put_text
 
 # Places in c.always: where the texts of every reply begin; the last ends where `always` does.
 CURRENCY: Final = 0
@@ -91,15 +90,6 @@ def _put_digits(out: NDArray[np.uint8], at: int, value: int, width: int) -> Inte
         out[place] = 48 + value % 10
         value //= 10
     return at + width
-
-
-@kernel
-def _put_known(
-    out: NDArray[np.uint8], at: int, texts: NDArray[np.uint8], start: int, stop: int
-) -> Integer:
-    """Fields that were written before."""
-    copy_bytes(texts, start, stop - start, out, at)
-    return at + stop - start
 
 
 @kernel
@@ -197,10 +187,10 @@ def _put_plan(
 
         out[at] = 10
         mark = at + 1
-        end = _put_known(out, at + 2, texts, c.node_at[node], c.node_at[node + 1])
-        end = _put_known(out, end, texts, c.service_at[service], c.service_at[service + 1])
+        end = put_bytes(out, at + 2, texts, c.node_at[node], c.node_at[node + 1])
+        end = put_bytes(out, end, texts, c.service_at[service], c.service_at[service + 1])
         zone = row[ZONE]
-        end = _put_known(out, end, texts, c.zone_at[service, zone], c.zone_at[service, zone + 1])
+        end = put_bytes(out, end, texts, c.zone_at[service, zone], c.zone_at[service, zone + 1])
         end = put_number(out, end, 48, told[DISTANCE])
         end = _put_lines(out, end, 58, raw, spans, amounts, lines, first_line, is_held)
         out[end] = 66
@@ -249,7 +239,7 @@ def _put_report(
     at = put_number(out, at, 32, np.int64(np.rint(gap * _PPM)))
     at = put_number(out, at, 40, t.head[WORK])
     at = put_number(out, at, 48, nanoseconds)
-    return _put_known(out, at, texts, c.always[VERSION], c.always[ENDING])
+    return put_bytes(out, at, texts, c.always[VERSION], c.always[ENDING])
 
 
 @kernel
@@ -274,7 +264,7 @@ def put_answer(
     if end < 0:
         return np.int64(-1)
     at = close(out, at + 1, end)
-    at = _put_known(out, at, texts, c.always[CURRENCY], c.always[VERSION])
+    at = put_bytes(out, at, texts, c.always[CURRENCY], c.always[VERSION])
     out[at] = 26
     end = _put_report(c, t, texts, nanoseconds, out, at + 2)
     return close(out, at + 1, end)
@@ -287,17 +277,16 @@ def put_reply(
     raw: NDArray[np.uint8],
     spans: NDArray[np.int64],
     midnights: NDArray[np.int64],
-    lines: int,
     nanoseconds: int,
     revision: int,
     out: NDArray[np.uint8],
 ) -> Integer:
     """PlanFulfillmentResponse; its bytes, or -1 where a day is too far ahead."""
-    c = k.c
+    c, lines = k.c, k.p.quantity.shape[0]
     at = put_answer(
         c, k.d, k.t, texts, raw, spans, midnights, lines, False, nanoseconds, out, np.int64(0)
     )
     if at < 0:
         return at
-    at = _put_known(out, at, texts, c.always[ENDING], c.always[ENDING + 1])
+    at = put_bytes(out, at, texts, c.always[ENDING], c.always[ENDING + 1])
     return put_number(out, at, 56, revision)

@@ -81,7 +81,6 @@ def turns_of(reservation_id: str, key: Key, *, is_repeatable: bool) -> Turns:
 class Ready(NamedTuple):
     """A request that was read."""
 
-    express: Express
     order: UsualOrder
     key: Key
     turns: Turns
@@ -153,24 +152,21 @@ class ExpressPromises:
         key = order.key()
         named = order.part(RESERVATION_ID).decode()
         turns = turns_of(named, key, is_repeatable=order.places[REQUEST_ID + 1] > 0)
-        return Ready(express, order, key, turns, ttl_ms, call.caller.text, call.remaining_s())
+        return Ready(order, key, turns, ttl_ms, call.caller.text, call.remaining_s())
 
-    async def promise(self, wishes: Sequence[Ready]) -> list[Answer]:
-        """What became of each. All were read in one go; no two of them have a turn in common, and
-        the caller sees to it that later ones of their turns wait. Raises NotDone.
+    async def promise(self, express: Express, wishes: Sequence[Ready]) -> list[Answer]:
+        """What became of each. All were read there in one go; no two of them have a turn in common,
+        and the caller sees to it that later ones of their turns wait. Raises NotDone.
         """
         gateway, keeper = self._view.gateway, self._keeper
         state = gateway.state
         keeper.refresh()
         answers: list[Answer] = [None] * len(wishes)
-        if not wishes:
-            return answers
-        express, caller = wishes[0].express, wishes[0].caller
         writer = self._written_by(express)
         drafts = self._plan(wishes, state, writer, answers)
         if not drafts:
             return answers
-        columns = Columns()
+        columns, caller = Columns(), drafts[0].ready.caller
         keeper.add_shared(columns, state, express.desk.tariff, express.desk.network, caller)
         gone = keeper.make_room(columns, len(drafts), caller)
         columns.extend(writer.defaults)
@@ -269,7 +265,6 @@ class PromiseWriter:
         """Capacities the ledger does not have yet."""
         self._about = np.frombuffer(about, np.uint8)
         nodes, services = len(desk.network.node_names), desk.network.collect + 1
-        self._services = services
         problem = packed_bytes_max(nodes, LINES_MAX, services) + len(about)
         self._bytes_max = writer.bytes_max + problem
         self._arena = np.zeros(1 << 16, np.uint8)
@@ -310,9 +305,6 @@ class PromiseWriter:
             np.frombuffer(ready.caller, np.uint8),
             ready.ttl_ms,
             writer.midnights(planned.place.time_zone, desk.now_ms),
-            desk.nodes,
-            desk.lines,
-            self._services,
             planned.nanoseconds,
             place,
             self._arena,

@@ -27,7 +27,7 @@ from server.transport.calls import Call, Methods
 from server.transport.codec.inventory import SHORTFALL_POLICIES, feed_request_id, ingest_columns
 from server.transport.columns import Columns, name_key, request_key
 from server.transport.decode_feed import FeedChunk, decode_feed
-from server.transport.document_commands import delete_document, put_document
+from server.transport.document_commands import delete_documents, put_document
 from server.transport.errors import TABLE, Case, Fault, Refusal, Refused, reason_of, refusal
 from server.transport.inbox import Inbox
 from server.transport.ledger_view import LedgerView
@@ -149,7 +149,7 @@ class IngestService:
             feeds = [key for key in documents if key[0] == FEED]
             if len(feeds) >= FEEDS_MAX:
                 oldest = min(feeds, key=lambda key: documents[key][1])
-                delete_document(columns, FEED, oldest[1], b"")
+                delete_documents(columns, FEED, [oldest[1]], b"")
         put_document(columns, FEED, document, _PROGRESS.pack(sequence), b"")
 
 

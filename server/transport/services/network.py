@@ -30,7 +30,7 @@ from server.transport.channel_nodes import ChannelNodes
 from server.transport.codec.inventory import purchase_limit_flags
 from server.transport.codec.network import stored_form
 from server.transport.columns import Columns, line, request_key
-from server.transport.document_commands import delete_document, put_document
+from server.transport.document_commands import delete_documents, put_document
 from server.transport.errors import (
     Case,
     Fault,
@@ -375,7 +375,7 @@ class NetworkService:
                     reason = why_in_use(self._view.state, resource, name)
                     if reason:
                         raise Refused(_in_use(resource, name, reason))
-                delete_document(columns, resource.document, name, call.caller.text, encoded)
+                delete_documents(columns, resource.document, [name], call.caller.text, encoded)
                 if resource is NODE:
                     add_frozen(columns, name, True, call.caller.text)
                 answer = await self._view.gateway.submit(

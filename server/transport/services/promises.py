@@ -44,8 +44,9 @@ from server.transport.codec.promises import Takes, create_of, reroute_of, takes_
 from server.transport.columns import Columns, request_key
 from server.transport.decision_keeper import DecisionKeeper
 from server.transport.detached import shielded
-from server.transport.document_commands import delete_document
+from server.transport.document_commands import delete_documents
 from server.transport.errors import Case, Fault, Refusal, Refused, refusal
+from server.transport.express import Express
 from server.transport.gathering import Gathered, Gathering
 from server.transport.ledger_view import LedgerView
 from server.transport.made_ids import made_id
@@ -159,7 +160,8 @@ class PromiseService:
                     for turn in ready.turns:
                         self._in_sets[turn] = lock
                     usual.append((one, ready))
-                await self._promise_all(usual)
+                if express is not None and usual:
+                    await self._promise_all(express, usual)
             finally:
                 for _, ready in usual:
                     for turn in ready.turns:
@@ -169,8 +171,8 @@ class PromiseService:
         """Whether somebody has this turn, or waits for it."""
         return turn in self._in_sets or turn in self._locks
 
-    async def _promise_all(self, usual: Sequence[tuple[Gathered, Ready]]) -> None:
-        answers = await self._express.promise([ready for _, ready in usual])
+    async def _promise_all(self, express: Express, usual: Sequence[tuple[Gathered, Ready]]) -> None:
+        answers = await self._express.promise(express, [ready for _, ready in usual])
         conflicts = []
         for (one, _), answer in zip(usual, answers, strict=True):
             if isinstance(answer, Tried):
@@ -570,7 +572,7 @@ class PromiseService:
         columns = Columns()
         if not wish.request_id:
             if name in self._log:
-                delete_document(columns, ROUTING_DECISION, name, wish.caller)
+                delete_documents(columns, ROUTING_DECISION, [name], wish.caller)
                 await self._submit(columns.batch(), call)
                 self._log.removed(name)
             return
